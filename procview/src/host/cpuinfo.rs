@@ -1,0 +1,60 @@
+//! The host's `/proc/cpuinfo`, split into one block a CPU.
+
+use crate::parse::number;
+
+/// A paragraph of the file: the block of one CPU, or text that belongs to none (the header of
+/// s390x, the trailer of ppc64le, `Hardware` of 32-bit ARM).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Paragraph {
+    Cpu { number: u32, text: Box<[u8]> },
+    Other(Box<[u8]>),
+}
+
+/// The host's `/proc/cpuinfo`.
+///
+/// Source: proc_cpuinfo(5); the layout differs by architecture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostCpuinfo {
+    pub(crate) paragraphs: Vec<Paragraph>,
+}
+
+impl HostCpuinfo {
+    /// Splits the file at its empty lines.
+    pub fn parse(text: &[u8]) -> Self {
+        let mut paragraphs = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            let rest = &text[start..];
+            let end = rest
+                .windows(2)
+                .position(|pair| pair == b"\n\n")
+                .map_or(rest.len(), |index| index + 2);
+            let paragraph = &rest[..end];
+            paragraphs.push(match block_number(paragraph) {
+                Some(number) => Paragraph::Cpu {
+                    number,
+                    text: paragraph.into(),
+                },
+                None => Paragraph::Other(paragraph.into()),
+            });
+            start += end;
+        }
+        Self { paragraphs }
+    }
+}
+
+/// `key` and `value` of a line `key<blanks>: value`.
+pub(crate) fn key_value(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
+}
+
+/// The number of the CPU whose block `paragraph` is: its first line is `processor : N`, or
+/// `cpu number : N` on s390x.
+fn block_number(paragraph: &[u8]) -> Option<u32> {
+    let first = paragraph.split(|byte| *byte == b'\n').next()?;
+    let (key, value) = key_value(first)?;
+    matches!(key, b"processor" | b"cpu number")
+        .then(|| number(value).and_then(|number| u32::try_from(number).ok()))
+        .flatten()
+}

@@ -1,0 +1,101 @@
+//! `/proc/meminfo`.
+
+use super::column;
+use crate::host::{HostMeminfo, MeminfoLine};
+use crate::memory::Memory;
+
+/// Where the kernel's numbers end: 16 columns for the key, 8 for the value.
+const VALUE_END: usize = 24;
+
+/// Appends `/proc/meminfo`: the host's lines in its order, each with the container's value, 0
+/// where it has none.
+pub fn meminfo(out: &mut Vec<u8>, memory: &Memory, host: &HostMeminfo) {
+    let mut direct_map = memory.total / 1024;
+    for line in host.lines() {
+        let value = if line.key.starts_with("DirectMap") {
+            std::mem::take(&mut direct_map)
+        } else {
+            value(line, memory, host)
+        };
+        let start = out.len();
+        out.extend_from_slice(line.key.as_bytes());
+        out.extend_from_slice(b": ");
+        column::right(out, start, VALUE_END, value);
+        out.extend_from_slice(if line.is_kb { b" kB\n" } else { b"\n" });
+    }
+}
+
+/// The value of a line in the line's unit.
+fn value(line: &MeminfoLine, memory: &Memory, host: &HostMeminfo) -> u64 {
+    let stat = &memory.stat;
+    let bytes = match &*line.key {
+        "MemTotal" => memory.total,
+        "MemFree" => memory.free,
+        "MemAvailable" => memory.available,
+        "Cached" => stat.file,
+        "SwapCached" => stat.swap_cached,
+        "Active" => stat.active_anon.saturating_add(stat.active_file),
+        "Inactive" => stat.inactive_anon.saturating_add(stat.inactive_file),
+        "Active(anon)" => stat.active_anon,
+        "Inactive(anon)" => stat.inactive_anon,
+        "Active(file)" => stat.active_file,
+        "Inactive(file)" => stat.inactive_file,
+        "Unevictable" => stat.unevictable,
+        "SwapTotal" => memory.swap.total,
+        "SwapFree" => memory.swap.free(),
+        "Zswap" => stat.zswap,
+        "Zswapped" => stat.zswapped,
+        "Dirty" => stat.file_dirty,
+        "Writeback" => stat.file_writeback,
+        "AnonPages" => stat.anon,
+        "Mapped" => stat.file_mapped,
+        "Shmem" => stat.shmem,
+        "KReclaimable" | "SReclaimable" => stat.slab_reclaimable,
+        "Slab" => stat
+            .slab_reclaimable
+            .saturating_add(stat.slab_unreclaimable),
+        "SUnreclaim" => stat.slab_unreclaimable,
+        "KernelStack" => stat.kernel_stack,
+        "PageTables" => stat.page_tables,
+        "SecPageTables" => stat.sec_page_tables,
+        "Percpu" => stat.percpu,
+        "VmallocUsed" => stat.vmalloc,
+        "AnonHugePages" => stat.anon_thp,
+        "ShmemHugePages" => stat.shmem_thp,
+        "FileHugePages" => stat.file_thp,
+        "CommitLimit" => commit_limit(memory, host),
+        "Committed_AS" => stat
+            .anon
+            .saturating_add(stat.shmem)
+            .saturating_add(memory.swap.used),
+        "Hugetlb" => huge_page_bytes(memory, host),
+        // Constants of the architecture.
+        "VmallocTotal" | "Hugepagesize" => return line.value,
+        "HugePages_Total" => return memory.huge_pages.total,
+        "HugePages_Free" => {
+            return memory
+                .huge_pages
+                .total
+                .saturating_sub(memory.huge_pages.used);
+        }
+        _ => 0,
+    };
+    bytes / 1024
+}
+
+/// As `vm_commit_limit` in Linux mm/util.c: the overcommit ratio of what is not set aside for
+/// huge pages, and swap.
+fn commit_limit(memory: &Memory, host: &HostMeminfo) -> u64 {
+    let pages = memory.total.saturating_sub(huge_page_bytes(memory, host));
+    let ratio = u128::from(pages) * u128::from(memory.overcommit_ratio) / 100;
+    u64::try_from(ratio)
+        .unwrap_or(u64::MAX)
+        .saturating_add(memory.swap.total)
+}
+
+fn huge_page_bytes(memory: &Memory, host: &HostMeminfo) -> u64 {
+    memory
+        .huge_pages
+        .total
+        .saturating_mul(host.get("Hugepagesize"))
+}
