@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use procview::cpu::Rounding;
+use procview::file::File;
+
+/// Shows each container its own size in /proc and /sys/devices/system/cpu.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mount the view and serve it in the foreground.
+    ///
+    /// Every reader below DIR gets the numbers of the container it is in. Bind DIR/proc/meminfo
+    /// and the other files over those of a container to show it its own size. Needs root and
+    /// /dev/fuse. Tells systemd when it is ready; SIGTERM and SIGINT unmount.
+    Serve(Serve),
+    /// Print a file as a process would see it, without a mount.
+    ///
+    /// For a directory such as /sys/devices/system/cpu it prints the names in it. Load averages
+    /// need history and are 0 here.
+    Render(Render),
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to mount the view; made if it is not there, and else empty.
+    #[arg(long, value_name = "DIR", env = "PROCVIEW_VIEW")]
+    pub view: PathBuf,
+    /// The files to serve, by name or path. All by default.
+    #[arg(
+        long,
+        value_name = "FILE,...",
+        env = "PROCVIEW_FILES",
+        value_delimiter = ','
+    )]
+    pub files: Vec<File>,
+    /// How to write the log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PROCVIEW_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log: error, warn, info, debug or trace.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "PROCVIEW_LOG"
+    )]
+    pub log: tracing::Level,
+    #[command(flatten)]
+    pub node: Node,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The file, by name (meminfo) or path (/proc/meminfo, /sys/devices/system/cpu/online).
+    pub file: String,
+    /// The process, by its number in the host's pid namespace.
+    #[arg(long)]
+    pub pid: u32,
+    #[command(flatten)]
+    pub node: Node,
+}
+
+/// Where things are on the node, and how to show them.
+#[derive(Debug, Args)]
+pub struct Node {
+    /// The host's procfs, that of the host's pid namespace.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/proc",
+        env = "PROCVIEW_PROC"
+    )]
+    pub proc: PathBuf,
+    /// The host's sysfs.
+    #[arg(long, value_name = "DIR", default_value = "/sys", env = "PROCVIEW_SYS")]
+    pub sys: PathBuf,
+    /// The host's cgroup file system: v2, or a directory of v1 hierarchies.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/sys/fs/cgroup",
+        env = "PROCVIEW_CGROUP"
+    )]
+    pub cgroup: PathBuf,
+    /// How many CPUs a fractional limit is: 1.5 CPUs are 2 with ceil, 1 with floor, 2 with round.
+    #[arg(long, value_enum, default_value_t = CpuRounding::Ceil, env = "PROCVIEW_CPU_ROUNDING")]
+    pub cpu_rounding: CpuRounding,
+    /// Commands that get the host's uptime, since they take process start times, which count
+    /// from the host's boot, from it.
+    #[arg(
+        long,
+        value_name = "COMMAND,...",
+        default_value = "ps,pgrep,pkill,pidwait,skill,snice",
+        env = "PROCVIEW_UPTIME_HOST_READERS",
+        value_delimiter = ','
+    )]
+    pub uptime_host_readers: Vec<String>,
+}
+
+/// How to write the log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON, one object a line.
+    Json,
+}
+
+/// How a fractional quota becomes a whole number of CPUs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CpuRounding {
+    /// Up.
+    Ceil,
+    /// Down, but not to 0.
+    Floor,
+    /// To the nearest.
+    Round,
+}
+
+impl From<CpuRounding> for Rounding {
+    fn from(rounding: CpuRounding) -> Self {
+        match rounding {
+            CpuRounding::Ceil => Self::Ceil,
+            CpuRounding::Floor => Self::Floor,
+            CpuRounding::Round => Self::Round,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Whose view: from the thread that asks to its container.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use procview::parse::lines;
+
+/// Reads what `/proc/<tid>` tells of a caller.
+#[derive(Debug)]
+pub struct Callers {
+    proc: PathBuf,
+}
+
+impl Callers {
+    /// `proc` is where procfs is mounted, with the pid namespace that FUSE translates callers to.
+    pub fn new(proc: &Path) -> Self {
+        Self {
+            proc: proc.to_path_buf(),
+        }
+    }
+
+    /// Replaces `text` by `/proc/<tid>/cgroup`.
+    ///
+    /// # Errors
+    /// Those of open(2) and read(2); ENOENT or ESRCH for a thread that has ended.
+    pub fn cgroup(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
+        self.read(tid, "cgroup", text)
+    }
+
+    /// Replaces `text` by the command of thread `tid`, without its newline.
+    ///
+    /// # Errors
+    /// As for [`cgroup`](Self::cgroup).
+    pub fn comm(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
+        self.read(tid, "comm", text)?;
+        if text.last() == Some(&b'\n') {
+            text.pop();
+        }
+        Ok(())
+    }
+
+    /// Replaces `text` by `/proc/<tid>/stat`.
+    ///
+    /// # Errors
+    /// As for [`cgroup`](Self::cgroup).
+    pub fn stat(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
+        self.read(tid, "stat", text)
+    }
+
+    /// Replaces `text` by `/proc/<tid>/status`.
+    ///
+    /// # Errors
+    /// As for [`cgroup`](Self::cgroup).
+    pub fn status(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
+        self.read(tid, "status", text)
+    }
+
+    /// Whether thread `tid` has CAP_SYS_RESOURCE towards the host: in its effective set, and in
+    /// the user namespace of this process.
+    pub fn has_sys_resource(&self, tid: u32) -> bool {
+        const CAP_SYS_RESOURCE: u32 = 24;
+        let user_namespace =
+            |who: &str| std::fs::read_link(self.proc.join(who).join("ns/user")).ok();
+        let mut status = Vec::new();
+        if self.status(tid, &mut status).is_err() {
+            return false;
+        }
+        let effective = lines(&status)
+            .find_map(|line| line.strip_prefix(b"CapEff:\t"))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .unwrap_or(0);
+        effective >> CAP_SYS_RESOURCE & 1 == 1
+            && user_namespace(&tid.to_string()) == user_namespace("self")
+    }
+
+    /// One open, one read, one close: the kernel writes these files in one go.
+    fn read(&self, tid: u32, name: &str, text: &mut Vec<u8>) -> io::Result<()> {
+        let mut file = File::open(self.proc.join(format!("{tid}/{name}")))?;
+        text.resize(4096, 0);
+        let mut length = 0;
+        loop {
+            let count = file.read(&mut text[length..])?;
+            length += count;
+            if length < text.len() {
+                text.truncate(length);
+                return Ok(());
+            }
+            text.resize(text.len() * 2, 0);
+        }
+    }
+}
+
+/// `path` of `/proc/<pid>/cgroup` cut to the container's cgroup: to the innermost component that
+/// a container runtime made or, without one, to the cgroup itself without a trailing
+/// `init.scope`, which systemd makes for itself.
+pub fn container_path(path: &[u8]) -> &[u8] {
+    let mut end = path.len();
+    loop {
+        let start = path[..end]
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        if runtime_id(&path[start..end]).is_some() {
+            return &path[..end];
+        }
+        if start <= 1 {
+            break;
+        }
+        end = start - 1;
+    }
+    path.strip_suffix(b"/init.scope").unwrap_or(path)
+}
+
+/// The id of the container that a runtime made the cgroup called `name` for:
+/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `libpod-<id>.scope`, or
+/// the bare id of the cgroupfs drivers. An id is 64 hexadecimal digits.
+pub fn runtime_id(name: &[u8]) -> Option<&[u8]> {
+    const DIGITS: usize = 64;
+    let name = name.strip_suffix(b".scope").unwrap_or(name);
+    let (prefix, id) = name.split_at_checked(name.len().checked_sub(DIGITS)?)?;
+    let is_id = id
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    // conmon supervises a container and is not in it.
+    let is_container =
+        prefix.is_empty() || (prefix.ends_with(b"-") && !prefix.ends_with(b"conmon-"));
+    (is_id && is_container).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn cut(path: &str) -> String {
+        String::from_utf8_lossy(container_path(path.as_bytes())).into_owned()
+    }
+
+    #[test]
+    fn the_innermost_runtime_component_is_the_container() {
+        for name in [
+            format!("cri-containerd-{ID}.scope"),
+            format!("crio-{ID}.scope"),
+            format!("docker-{ID}.scope"),
+            format!("libpod-{ID}.scope"),
+            ID.to_owned(),
+        ] {
+            let path = format!("/kubepods.slice/kubepods-pod1.slice/{name}");
+            assert_eq!(cut(&path), path);
+            assert_eq!(cut(&format!("{path}/init.scope")), path);
+            assert_eq!(cut(&format!("{path}/system.slice/a.service")), path);
+            let nested = format!("{path}/docker/{ID}");
+            assert_eq!(cut(&format!("{nested}/x")), nested);
+        }
+    }
+
+    #[test]
+    fn without_one_it_is_the_cgroup_itself() {
+        assert_eq!(cut("/"), "/");
+        assert_eq!(
+            cut("/user.slice/session-1.scope"),
+            "/user.slice/session-1.scope"
+        );
+        assert_eq!(cut("/machine/vm1/init.scope"), "/machine/vm1");
+        assert_eq!(cut("/init.scope"), "");
+        let conmon = format!("/machine.slice/libpod-conmon-{ID}.scope");
+        assert_eq!(cut(&conmon), conmon);
+        assert_eq!(
+            runtime_id(format!("libpod-conmon-{ID}.scope").as_bytes()),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_cut_to_a_part_of_itself(path in "(/[a-f0-9.]{0,70}){0,5}") {
+            prop_assert!(path.as_bytes().starts_with(container_path(path.as_bytes())));
+        }
+    }
+}

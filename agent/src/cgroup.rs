@@ -1,0 +1,279 @@
+//! The cgroups of a container: kernel files to the parts of a view.
+//!
+//! Each controller lives in a v1 or in the v2 hierarchy; `v1` and `v2` mirror each other file by
+//! file, and [`Cgroup`] asks the right one. A chain of directories goes from the container's own
+//! cgroup to the one below the root: a limit holds if any of them has it.
+
+mod dir;
+mod layout;
+mod v1;
+mod v2;
+
+use std::sync::Arc;
+
+pub use dir::{Dir, Dirs};
+pub use layout::{Layout, LayoutError};
+use procview::account::CpuTime;
+use procview::file::Resource;
+use procview::memory::{HugePages, MemoryLevel, MemoryStat};
+use procview::parse::{CpuList, DiskIo};
+
+/// The controllers a view draws on, by their v1 names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// Memory and swap.
+    Memory,
+    /// CPU quota.
+    Cpu,
+    /// CPU time.
+    Cpuacct,
+    /// Which CPUs.
+    Cpuset,
+    /// Block I/O, `io` in v2.
+    Blkio,
+    /// Number of tasks.
+    Pids,
+    /// Huge pages.
+    Hugetlb,
+    /// Pressure: the v2 hierarchy itself, wherever the controllers are.
+    Unified,
+}
+
+impl Controller {
+    /// All controllers, in the order of their discriminants.
+    pub const ALL: [Self; 8] = [
+        Self::Memory,
+        Self::Cpu,
+        Self::Cpuacct,
+        Self::Cpuset,
+        Self::Blkio,
+        Self::Pids,
+        Self::Hugetlb,
+        Self::Unified,
+    ];
+}
+
+/// The version of the hierarchy that a controller is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// cgroup v1.
+    V1,
+    /// cgroup v2.
+    V2,
+}
+
+/// A controller's cgroups of one container, its own first, the one below the root last. Empty
+/// if the container is in the root cgroup or the host does not have the controller.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    version: Version,
+    dirs: Arc<[Arc<Dir>]>,
+}
+
+impl Chain {
+    /// The first of `read`'s results that is there, from the innermost cgroup outwards: the next
+    /// enclosing cgroup stands in for one that does not have the file.
+    fn innermost<T>(&self, read: impl FnMut(&Arc<Dir>) -> Option<T>) -> Option<T> {
+        self.dirs.iter().find_map(read)
+    }
+}
+
+/// Memory as the cgroup files tell it.
+#[derive(Debug, Default)]
+pub struct MemoryFiles {
+    /// Those of the cgroup and its ancestors that have a limit.
+    pub levels: Vec<MemoryLevel>,
+    /// The container's own counters.
+    pub stat: MemoryStat,
+    /// The smallest swap limit in bytes.
+    pub swap_limit: Option<u64>,
+    /// Used swap in bytes.
+    pub swap_used: u64,
+    /// Huge pages of the default size.
+    pub huge_pages: HugePages,
+}
+
+/// What the host has, as far as it decides which cgroup files are worth reading.
+#[derive(Debug, Clone, Copy)]
+pub struct HostMemory {
+    /// Whether there is swap.
+    pub has_swap: bool,
+    /// Number and size in bytes of huge pages of the default size.
+    pub huge_pages: (u64, u64),
+}
+
+/// The cgroups of one container.
+#[derive(Debug)]
+pub struct Cgroup {
+    chains: [Chain; Controller::ALL.len()],
+}
+
+impl Cgroup {
+    fn chain(&self, controller: Controller) -> &Chain {
+        &self.chains[controller as usize]
+    }
+
+    /// Whether every chain is empty: the host's own cgroup.
+    pub fn is_root(&self) -> bool {
+        self.chains.iter().all(|chain| chain.dirs.is_empty())
+    }
+
+    /// Whether one of the container's own cgroups was seen to be removed.
+    pub fn is_gone(&self) -> bool {
+        self.own().any(|dir| dir.is_gone())
+    }
+
+    /// The container's own directories, one for each controller that it has a cgroup of.
+    pub fn own(&self) -> impl Iterator<Item = &Arc<Dir>> {
+        self.chains.iter().filter_map(|chain| chain.dirs.first())
+    }
+
+    /// Closes the files kept open but for what the tick reads; the next read opens them again.
+    pub fn close_files(&self) {
+        self.own()
+            .for_each(|dir| dir.close_files(&[v1::ACTIVITY, v2::ACTIVITY]));
+    }
+
+    /// Limits, usage and counters of memory and swap.
+    pub fn memory(&self, now: u64, host: HostMemory) -> MemoryFiles {
+        let chain = self.chain(Controller::Memory);
+        let mut memory = match chain.version {
+            Version::V1 => v1::memory(chain, now, host),
+            Version::V2 => v2::memory(chain, now, host),
+        };
+        if host.huge_pages.0 > 0 {
+            let chain = self.chain(Controller::Hugetlb);
+            memory.huge_pages = match chain.version {
+                Version::V1 => v1::huge_pages(chain, host.huge_pages),
+                Version::V2 => v2::huge_pages(chain, host.huge_pages),
+            };
+        }
+        memory
+    }
+
+    /// The text of the container's `memory.stat`, empty if it has none.
+    pub fn memory_stat(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let chain = self.chain(Controller::Memory);
+        let read = chain.innermost(|dir| dir.read("memory.stat", &mut text).ok());
+        if read.is_none() {
+            text.clear();
+        }
+        text
+    }
+
+    /// The smallest quota over the container's cgroup and its ancestors, millionths of a CPU.
+    pub fn quota(&self) -> Option<u64> {
+        let chain = self.chain(Controller::Cpu);
+        match chain.version {
+            Version::V1 => v1::quota(chain),
+            Version::V2 => v2::quota(chain),
+        }
+    }
+
+    /// The cpuset that is in force.
+    pub fn effective_cpus(&self) -> Option<CpuList> {
+        let chain = self.chain(Controller::Cpuset);
+        match chain.version {
+            Version::V1 => v1::effective_cpus(chain),
+            Version::V2 => v2::effective_cpus(chain),
+        }
+    }
+
+    /// CPU time used by the container and all its descendants.
+    pub fn cpu_time(&self) -> CpuTime {
+        let chain = self.chain(Controller::Cpuacct);
+        match chain.version {
+            Version::V1 => v1::cpu_time(chain),
+            Version::V2 => v2::cpu_time(chain),
+        }
+        .unwrap_or_default()
+    }
+
+    /// A number that grows whenever a thread of the container runs; read with one system call.
+    pub fn activity(&self) -> Option<u64> {
+        let chain = self.chain(Controller::Cpuacct);
+        match chain.version {
+            Version::V1 => v1::activity(chain),
+            Version::V2 => v2::activity(chain),
+        }
+    }
+
+    /// Block I/O by device.
+    pub fn disks(&self) -> Vec<DiskIo> {
+        let chain = self.chain(Controller::Blkio);
+        match chain.version {
+            Version::V1 => v1::disks(chain),
+            Version::V2 => v2::disks(chain),
+        }
+    }
+
+    /// The number of threads in the container and its descendants (pids controller).
+    pub fn thread_count(&self) -> Option<u64> {
+        let chain = self.chain(Controller::Pids);
+        let own = chain.dirs.first()?;
+        own.number("pids.current")
+    }
+
+    /// The container's pressure directory in the v2 hierarchy, if it has one of its own.
+    pub fn pressure(&self) -> Option<&Arc<Dir>> {
+        self.chain(Controller::Unified).dirs.first()
+    }
+
+    /// The directory below which the container's threads are to be found.
+    pub fn tasks(&self) -> Option<(&Arc<Dir>, &'static str)> {
+        let by = |controller| {
+            let chain: &Chain = self.chain(controller);
+            let file = match chain.version {
+                Version::V1 => "tasks",
+                Version::V2 => "cgroup.threads",
+            };
+            chain.dirs.first().map(|dir| (dir, file))
+        };
+        by(Controller::Cpuacct)
+            .or_else(|| by(Controller::Cpu))
+            .or_else(|| by(Controller::Memory))
+            .or_else(|| by(Controller::Unified))
+    }
+}
+
+/// The file in a v2 cgroup that holds `resource`'s pressure.
+pub fn pressure_file(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Cpu => "cpu.pressure",
+        Resource::Io => "io.pressure",
+        Resource::Irq => "irq.pressure",
+        Resource::Memory => "memory.pressure",
+    }
+}
+
+/// How old an ancestor's usage may be, microseconds. Containers share it, and the kernel's own
+/// sums in `memory.stat` are up to 2 s old. Limits are read each time.
+const ANCESTOR_AGE: u64 = 100_000;
+
+/// The files of huge pages of `bytes`: v2 max and current, and the v1 pair.
+fn huge_page_size(
+    bytes: u64,
+) -> Option<(&'static str, &'static str, (&'static str, &'static str))> {
+    macro_rules! files {
+        ($size:literal) => {
+            Some((
+                concat!("hugetlb.", $size, ".max"),
+                concat!("hugetlb.", $size, ".current"),
+                (
+                    concat!("hugetlb.", $size, ".limit_in_bytes"),
+                    concat!("hugetlb.", $size, ".usage_in_bytes"),
+                ),
+            ))
+        };
+    }
+    match bytes >> 10 {
+        64 => files!("64KB"),
+        2048 => files!("2MB"),
+        32_768 => files!("32MB"),
+        524_288 => files!("512MB"),
+        1_048_576 => files!("1GB"),
+        16_777_216 => files!("16GB"),
+        _ => None,
+    }
+}

@@ -1,0 +1,137 @@
+//! cgroup v1 files. Source: Documentation/admin-guide/cgroup-v1/.
+
+use procview::account::CpuTime;
+use procview::memory::{HugePages, MemoryLevel, MemoryStat};
+use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed, memory_max};
+
+use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles, huge_page_size};
+
+/// Microseconds in a tick of `cpuacct.stat` (`USER_HZ`).
+const MICROS_PER_TICK: u64 = procview::account::MICROS_PER_TICK;
+
+/// `memory.limit_in_bytes`, `memory.usage_in_bytes`, `memory.stat`, `memory.kmem.usage_in_bytes`;
+/// swap from `memory.stat` and `hierarchical_memsw_limit`, where memory and swap are one limit.
+pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
+    let mut text = Vec::new();
+    let mut files = MemoryFiles::default();
+    let mut own = None;
+    for (index, dir) in chain.dirs.iter().enumerate() {
+        if own.is_none() && dir.read("memory.stat", &mut text).is_ok() {
+            files.stat = MemoryStat::from_v1(&text);
+            files.stat.slab_unreclaimable = dir.number("memory.kmem.usage_in_bytes").unwrap_or(0);
+            own = Some(index);
+        }
+        let limit = dir
+            .read("memory.limit_in_bytes", &mut text)
+            .ok()
+            .and_then(|()| memory_max(&text));
+        let Some(limit) = limit else {
+            continue;
+        };
+        let used = if own == Some(index) {
+            usage(dir, files.stat.reclaimable())
+        } else {
+            dir.recent_memory(now, ANCESTOR_AGE, || {
+                let read = dir.read("memory.stat", &mut text);
+                usage(
+                    dir,
+                    read.map_or(0, |()| MemoryStat::from_v1(&text).reclaimable()),
+                )
+            })
+        };
+        files.levels.push(MemoryLevel { limit, ..used });
+    }
+    if host.has_swap {
+        let smallest = files.levels.iter().map(|level| level.limit).min();
+        files.swap_used = files.stat.swap;
+        files.swap_limit = files
+            .stat
+            .hierarchical_memsw_limit
+            .map(|both| both.saturating_sub(smallest.unwrap_or(0)));
+    }
+    files
+}
+
+fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
+    MemoryLevel {
+        limit: 0,
+        usage: dir.number("memory.usage_in_bytes").unwrap_or(0),
+        reclaimable,
+    }
+}
+
+/// `hugetlb.<size>.limit_in_bytes` and `hugetlb.<size>.usage_in_bytes`.
+pub(super) fn huge_pages(chain: &Chain, (count, bytes): (u64, u64)) -> HugePages {
+    let Some((_, _, (limit, usage))) = huge_page_size(bytes) else {
+        return HugePages::default();
+    };
+    let mut text = Vec::new();
+    let limits = chain.dirs.iter().filter_map(|dir| {
+        dir.read(limit, &mut text).ok()?;
+        memory_max(&text)
+    });
+    let total = limits
+        .min()
+        .map_or(count, |limit| (limit / bytes).min(count));
+    let used = chain.innermost(|dir| dir.number(usage)).unwrap_or(0) / bytes;
+    HugePages { total, used }
+}
+
+/// `cpu.cfs_quota_us`, and `cpu.cfs_period_us` where there is a quota.
+pub(super) fn quota(chain: &Chain) -> Option<u64> {
+    let quotas = chain.dirs.iter().filter_map(|dir| {
+        // -1, no quota, is not a number here.
+        let quota_us = dir.number("cpu.cfs_quota_us")?;
+        let period_us = dir
+            .number("cpu.cfs_period_us")
+            .filter(|period| *period > 0)?;
+        Some(parse::microcpus(Quota {
+            quota_us,
+            period_us,
+        }))
+    });
+    quotas.min()
+}
+
+/// `cpuset.effective_cpus` (since Linux 3.17).
+pub(super) fn effective_cpus(chain: &Chain) -> Option<CpuList> {
+    let mut text = Vec::new();
+    chain.innermost(|dir| {
+        dir.read("cpuset.effective_cpus", &mut text).ok()?;
+        Some(CpuList::parse(&text)).filter(|list| !list.is_empty())
+    })
+}
+
+/// `cpuacct.stat`, which unlike `cpuacct.usage_user` is scaled to the exact run time.
+pub(super) fn cpu_time(chain: &Chain) -> Option<CpuTime> {
+    let mut text = Vec::new();
+    chain.dirs.first()?.read("cpuacct.stat", &mut text).ok()?;
+    let mut time = CpuTime::default();
+    flat_keyed(&text, |key, value| match key {
+        b"user" => time.user = value.saturating_mul(MICROS_PER_TICK),
+        b"system" => time.system = value.saturating_mul(MICROS_PER_TICK),
+        _ => {}
+    });
+    Some(time)
+}
+
+/// What the tick reads of each container.
+pub(super) const ACTIVITY: &str = "cpuacct.usage";
+
+/// `cpuacct.usage`.
+pub(super) fn activity(chain: &Chain) -> Option<u64> {
+    chain.dirs.first()?.number(ACTIVITY)
+}
+
+/// `blkio.throttle.io_serviced_recursive` and `blkio.throttle.io_service_bytes_recursive`, where
+/// the kernel counts only while a throttle rule exists.
+pub(super) fn disks(chain: &Chain) -> Vec<DiskIo> {
+    let (mut serviced, mut bytes) = (Vec::new(), Vec::new());
+    let Some(own) = chain.dirs.first() else {
+        return Vec::new();
+    };
+    // What cannot be read stays empty and counts as no I/O.
+    let _ = own.read("blkio.throttle.io_serviced_recursive", &mut serviced);
+    let _ = own.read("blkio.throttle.io_service_bytes_recursive", &mut bytes);
+    parse::throttle_recursive(&serviced, &bytes)
+}

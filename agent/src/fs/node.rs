@@ -1,0 +1,393 @@
+//! Names and inode numbers.
+//!
+//! An inode number is a fixed function of the file: another process that takes the mount over
+//! knows every number that this one gave out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use procview::cpu::Cpus;
+use procview::file::{File, Resource};
+use procview::render::{self, CpuEntry};
+
+use super::{CpuDir, FsError};
+use crate::registry::Owner;
+
+/// A directory that is there whatever the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedDir {
+    /// The mount's root.
+    Root,
+    /// `proc`
+    Proc,
+    /// `proc/pressure`
+    Pressure,
+    /// `sys`
+    Sys,
+    /// `sys/devices`
+    Devices,
+    /// `sys/devices/system`
+    System,
+}
+
+/// What an inode number stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A fixed directory.
+    Dir(FixedDir),
+    /// A file of `/proc`.
+    File(File),
+    /// A file of `/proc/pressure`.
+    Pressure(Resource),
+    /// `/sys/devices/system/cpu` or something in it.
+    Cpu {
+        /// The container's number of the CPU it belongs to.
+        cpu: Option<u32>,
+        /// The path in the directory, or in that of the CPU; empty for the directory itself.
+        path: Box<str>,
+    },
+}
+
+/// The type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+}
+
+/// Attributes, as stat(2) shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Inode number.
+    pub ino: u64,
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u16,
+    /// How long the kernel may keep them, and the name with them.
+    pub valid_for: Duration,
+}
+
+/// A name's inode with its attributes.
+pub type Entry = Attributes;
+
+/// For what is the same for every caller and never changes.
+const FOREVER: Duration = Duration::from_secs(86_400);
+/// For entries of sysfs, which hotplug changes.
+const SHORT: Duration = Duration::from_secs(1);
+
+const FIRST_FILE: u64 = 16;
+const FIRST_RESOURCE: u64 = 48;
+const CPU_NODE: u64 = 1 << 62;
+const CPU_SHIFT: u32 = 40;
+const HASH_MASK: u64 = (1 << CPU_SHIFT) - 1;
+
+/// The tree.
+#[derive(Debug)]
+pub struct Nodes {
+    files: Vec<File>,
+    resources: Vec<Resource>,
+    cpu_dir: CpuDir,
+}
+
+impl FixedDir {
+    fn ino(self) -> u64 {
+        self as u64 + 1
+    }
+
+    fn from_ino(ino: u64) -> Option<Self> {
+        use FixedDir::{Devices, Pressure, Proc, Root, Sys, System};
+        [Root, Proc, Pressure, Sys, Devices, System]
+            .into_iter()
+            .find(|dir| dir.ino() == ino)
+    }
+}
+
+impl Nodes {
+    /// A tree of `files` and, if [`File::Pressure`] is one of them, `resources`.
+    pub fn new(files: Vec<File>, resources: Vec<Resource>, cpu_dir: CpuDir) -> Self {
+        Self {
+            files,
+            resources,
+            cpu_dir,
+        }
+    }
+
+    fn ino(&self, node: &Node) -> u64 {
+        match node {
+            Node::Dir(dir) => dir.ino(),
+            Node::File(file) => FIRST_FILE + *file as u64,
+            Node::Pressure(resource) => FIRST_RESOURCE + *resource as u64,
+            Node::Cpu { cpu, path } => {
+                let number = cpu.map_or(0, |cpu| u64::from(cpu) + 1) << CPU_SHIFT;
+                CPU_NODE | number | self.cpu_dir.hash(path)
+            }
+        }
+    }
+
+    /// What `ino` stands for.
+    ///
+    /// # Errors
+    /// ENOENT for a number that no file has.
+    pub fn node(&self, ino: u64) -> Result<Node, FsError> {
+        if let Some(dir) = FixedDir::from_ino(ino) {
+            return Ok(Node::Dir(dir));
+        }
+        if ino & CPU_NODE != 0 {
+            let number = (ino & !CPU_NODE) >> CPU_SHIFT;
+            let cpu = number
+                .checked_sub(1)
+                .and_then(|cpu| u32::try_from(cpu).ok());
+            let path = self.cpu_dir.path_of(cpu.is_some(), ino & HASH_MASK);
+            let path = path.ok_or(FsError::NotFound)?;
+            return Ok(Node::Cpu { cpu, path });
+        }
+        let file = File::ALL
+            .into_iter()
+            .find(|file| FIRST_FILE + *file as u64 == ino);
+        let resource = Resource::ALL
+            .into_iter()
+            .find(|resource| FIRST_RESOURCE + *resource as u64 == ino);
+        file.map(Node::File)
+            .or(resource.map(Node::Pressure))
+            .ok_or(FsError::NotFound)
+    }
+
+    fn fixed_children(&self, dir: FixedDir) -> Vec<(&'static str, Node)> {
+        let has = |file| self.files.contains(&file);
+        let fixed = |name, dir| (name, Node::Dir(dir));
+        match dir {
+            FixedDir::Root => {
+                let mut children = Vec::new();
+                if self.files.iter().any(|file| *file != File::Cpu) {
+                    children.push(fixed("proc", FixedDir::Proc));
+                }
+                if has(File::Cpu) {
+                    children.push(fixed("sys", FixedDir::Sys));
+                }
+                children
+            }
+            FixedDir::Proc => self
+                .files
+                .iter()
+                .filter_map(|file| match file {
+                    File::Cpu => None,
+                    File::Pressure => Some(fixed("pressure", FixedDir::Pressure)),
+                    file => Some((file.name(), Node::File(*file))),
+                })
+                .collect(),
+            FixedDir::Pressure => self
+                .resources
+                .iter()
+                .map(|resource| (resource.name(), Node::Pressure(*resource)))
+                .collect(),
+            FixedDir::Sys => vec![fixed("devices", FixedDir::Devices)],
+            FixedDir::Devices => vec![fixed("system", FixedDir::System)],
+            FixedDir::System => vec![(
+                "cpu",
+                Node::Cpu {
+                    cpu: None,
+                    path: "".into(),
+                },
+            )],
+        }
+    }
+
+    /// The entry called `name` in `parent`. `cpus` are asked for only if they decide.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR.
+    pub fn child(
+        &self,
+        parent: &Node,
+        name: &str,
+        cpus: impl FnOnce() -> Cpus,
+    ) -> Result<Entry, FsError> {
+        match parent {
+            Node::Dir(dir) => self
+                .fixed_children(*dir)
+                .into_iter()
+                .find(|(child, _)| *child == name)
+                .ok_or(FsError::NotFound)
+                .and_then(|(_, node)| self.attributes(&node, cpus)),
+            Node::Cpu { cpu, path } => {
+                let node = match cpu_number(name) {
+                    Some(number) if cpu.is_none() && path.is_empty() => Node::Cpu {
+                        cpu: Some(number),
+                        path: "".into(),
+                    },
+                    _ => Node::Cpu {
+                        cpu: *cpu,
+                        path: join(path, name),
+                    },
+                };
+                self.attributes(&node, cpus)
+            }
+            Node::File(_) | Node::Pressure(_) => Err(FsError::NotDirectory),
+        }
+    }
+
+    /// The attributes of `node`.
+    ///
+    /// # Errors
+    /// ENOENT for a CPU that the caller does not have, or an entry that the host does not have.
+    pub fn attributes(
+        &self,
+        node: &Node,
+        cpus: impl FnOnce() -> Cpus,
+    ) -> Result<Attributes, FsError> {
+        let (kind, mode, valid_for) = match node {
+            Node::Dir(_) => (Kind::Directory, 0o555, FOREVER),
+            Node::File(File::Slabinfo) => (Kind::File, 0o400, FOREVER),
+            Node::File(_) => (Kind::File, 0o444, FOREVER),
+            Node::Pressure(_) => (Kind::File, 0o666, FOREVER),
+            Node::Cpu { cpu: None, path } if path.is_empty() => (Kind::Directory, 0o555, FOREVER),
+            Node::Cpu { cpu: None, path } => {
+                let (kind, mode) = self.cpu_dir.stat(None, path)?;
+                let fixed = matches!(&**path, "online" | "present" | "possible");
+                (kind, mode, if fixed { FOREVER } else { SHORT })
+            }
+            Node::Cpu {
+                cpu: Some(cpu),
+                path,
+            } => {
+                // Another container may have fewer CPUs: the kernel must ask each time.
+                let host = host_cpu(&cpus(), *cpu)?;
+                let (kind, mode) = self.cpu_dir.stat(Some(host), path)?;
+                (kind, mode, Duration::ZERO)
+            }
+        };
+        Ok(Attributes {
+            ino: self.ino(node),
+            kind,
+            mode,
+            valid_for,
+        })
+    }
+
+    /// The entries of `node`, without `.` and `..`.
+    ///
+    /// # Errors
+    /// ENOTDIR, or the error of reading the host's directory.
+    pub fn children(
+        &self,
+        node: &Node,
+        cpus: impl FnOnce() -> Cpus,
+    ) -> Result<Vec<(String, Entry)>, FsError> {
+        let (cpu, path) = match node {
+            Node::Dir(dir) => {
+                let children = self.fixed_children(*dir).into_iter();
+                return children
+                    .map(|(name, node)| {
+                        let never = || unreachable_cpus();
+                        Ok((name.to_owned(), self.attributes(&node, never)?))
+                    })
+                    .collect();
+            }
+            Node::Cpu { cpu, path } => (*cpu, path),
+            Node::File(_) | Node::Pressure(_) => return Err(FsError::NotDirectory),
+        };
+        let cpus = cpus();
+        let host = cpu.map(|cpu| host_cpu(&cpus, cpu)).transpose()?;
+        let top = cpu.is_none() && path.is_empty();
+        let mut names = self.cpu_dir.names(host, path)?;
+        if top {
+            names.retain(|name| cpu_number(name).is_none());
+            names.extend((0..cpus.count()).map(|cpu| format!("cpu{cpu}")));
+        }
+        let entry = |name: String| {
+            // What cannot be opened is not listed.
+            let entry = self.child(node, &name, || cpus.clone()).ok()?;
+            Some((name, entry))
+        };
+        Ok(names.into_iter().filter_map(entry).collect())
+    }
+
+    /// The target of the symbolic link `node`.
+    ///
+    /// # Errors
+    /// EINVAL if it is none.
+    pub fn link_target(
+        &self,
+        node: &Node,
+        cpus: impl FnOnce() -> Cpus,
+    ) -> Result<Vec<u8>, FsError> {
+        let Node::Cpu { cpu, path } = node else {
+            return Err(FsError::NotLink);
+        };
+        let host = cpu.map(|cpu| host_cpu(&cpus(), cpu)).transpose()?;
+        self.cpu_dir.link_target(host, path)
+    }
+
+    /// The text of `node` in `/sys/devices/system/cpu`.
+    ///
+    /// # Errors
+    /// Those of reading the host's file, ENOENT for a CPU that the owner does not have.
+    pub fn cpu_text(
+        &self,
+        node: &Node,
+        owner: &Owner,
+        cpus: impl FnOnce() -> Cpus,
+    ) -> Result<Vec<u8>, FsError> {
+        let Node::Cpu { cpu, path } = node else {
+            return Err(FsError::NotFound);
+        };
+        let Owner::Container(_) = owner else {
+            return self.cpu_dir.text(*cpu, path);
+        };
+        let cpus = cpus();
+        let host = cpu.map(|cpu| host_cpu(&cpus, cpu)).transpose()?;
+        match render::cpu_entry(*cpu, path, &cpus) {
+            CpuEntry::Text(text) => Ok(text),
+            CpuEntry::Activity => Ok(b"0\n".to_vec()),
+            CpuEntry::Host => self.cpu_dir.text(host, path),
+            CpuEntry::List => {
+                let text = self.cpu_dir.text(host, path)?;
+                Ok(render::translated(&text, &cpus, false))
+            }
+            CpuEntry::Mask => {
+                // The list beside the mask names the same CPUs.
+                let list = path.strip_suffix("_map").map(|stem| format!("{stem}_list"));
+                let text = self.cpu_dir.text(host, &list.unwrap_or_default())?;
+                Ok(render::translated(&text, &cpus, true))
+            }
+        }
+    }
+}
+
+/// `N` of the name `cpuN`.
+fn cpu_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("cpu")?;
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
+}
+
+/// The host's number of the container's CPU `cpu`.
+fn host_cpu(cpus: &Cpus, cpu: u32) -> Result<u32, FsError> {
+    let host = cpus.host().get(cpu as usize);
+    host.copied().ok_or(FsError::NotFound)
+}
+
+fn join(path: &str, name: &str) -> Box<str> {
+    let path = Path::new(path).join(name);
+    path.to_string_lossy().into()
+}
+
+/// For nodes whose attributes do not depend on the caller.
+fn unreachable_cpus() -> Cpus {
+    Cpus::new(
+        None,
+        None,
+        &procview::parse::CpuList::first(1),
+        Default::default(),
+    )
+}
+
+/// Whether `name` is that of a CPU's directory.
+pub(super) fn is_cpu(name: &str) -> bool {
+    cpu_number(name).is_some()
+}

@@ -1,0 +1,231 @@
+//! Where a view is mounted: what has to be there, and what must not be.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+
+/// The file system type in `/proc/mounts`.
+pub const FSTYPE: &str = "fuse.procview";
+
+/// The FUSE device.
+pub const DEVICE: &str = "/dev/fuse";
+
+/// How long a mounted view may take to answer before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What may lie beneath the mount: placeholders of the view's own names.
+const PLACEHOLDERS: [&str; 2] = ["proc", "sys"];
+
+/// Why a view cannot be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// Not root.
+    #[error("mounting a view takes root: run as root, in a container with privileged: true")]
+    NotRoot,
+    /// The FUSE device cannot be opened.
+    #[error(
+        "cannot open /dev/fuse: {0}; load the module with `modprobe fuse`, in a container make the device available"
+    )]
+    Device(#[source] io::Error),
+    /// The directory cannot be made or looked at.
+    #[error("cannot use {dir} as the view's directory: {source}")]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file, or a symbolic link.
+    #[error("{0} is not a directory: give --view a directory of its own")]
+    NotDirectory(PathBuf),
+    /// Something is in it that the mount would hide.
+    #[error("{dir} is not empty, it holds `{name}`: give --view an empty directory")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// One of its entries.
+        name: String,
+    },
+    /// Another agent serves it.
+    #[error(
+        "{0} is already a mounted view: stop the agent that serves it, or give --view another directory"
+    )]
+    AlreadyServed(PathBuf),
+    /// A view that does not answer.
+    #[error(
+        "the view mounted at {0} does not answer: stop the agent that serves it, then `umount -l {0}`"
+    )]
+    Hung(PathBuf),
+    /// A broken mount of something else.
+    #[error(
+        "a broken {fstype} mount is at {dir}: `umount -l {dir}`, or give --view another directory"
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Its file system type.
+        fstype: String,
+    },
+    /// The mount table cannot be read.
+    #[error("cannot read /proc/self/mountinfo: {0}; mount procfs at /proc")]
+    MountTable(#[source] io::Error),
+    /// mount(2) failed.
+    #[error("cannot mount FUSE at {dir}: {source}; it takes CAP_SYS_ADMIN and a kernel with FUSE")]
+    Mount {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes `dir` ready for a view: creates it if it is not there, and takes the dead mount of an
+/// agent that was killed away. Returns its absolute path.
+///
+/// # Errors
+/// [`MountError`] for anything that a mount would hide or that somebody else mounted.
+pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(MountError::NotRoot);
+    }
+    if let Err(error) = fs::metadata(DEVICE) {
+        return Err(MountError::Device(error));
+    }
+    let failed = |source| MountError::Directory {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    // Only the parent is resolved: looking at a dead or hung mount fails or hangs.
+    let parent = match dir.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(failed)?;
+    let name = dir
+        .file_name()
+        .ok_or_else(|| MountError::NotDirectory(dir.to_path_buf()))?;
+    let dir = fs::canonicalize(parent).map_err(failed)?.join(name);
+    let table = fs::read("/proc/self/mountinfo").map_err(MountError::MountTable)?;
+    while let Some(fstype) = mounted_at(
+        &fs::read("/proc/self/mountinfo").unwrap_or(table.clone()),
+        &dir,
+    ) {
+        match (fstype.as_str(), answers(&dir)) {
+            (FSTYPE, Some(Ok(()))) => return Err(MountError::AlreadyServed(dir)),
+            (FSTYPE, None) => return Err(MountError::Hung(dir)),
+            (FSTYPE, Some(Err(_))) => {
+                tracing::warn!(view = %dir.display(), "taking the dead mount of an earlier agent away");
+                let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+                umount2(&dir, flags).map_err(|errno| MountError::Mount {
+                    dir: dir.clone(),
+                    source: errno.into(),
+                })?;
+            }
+            // An empty volume of its own is as good as a directory.
+            (_, Some(Ok(()))) => break,
+            (_, _) => return Err(MountError::Foreign { dir, fstype }),
+        }
+    }
+    match fs::create_dir(&dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(MountError::Directory { dir, source }),
+    }
+    check_empty(&dir)?;
+    Ok(dir)
+}
+
+fn check_empty(dir: &Path) -> Result<(), MountError> {
+    let failed = |source| MountError::Directory {
+        dir: dir.to_path_buf(),
+        source,
+    };
+    if !fs::symlink_metadata(dir).map_err(failed)?.is_dir() {
+        return Err(MountError::NotDirectory(dir.to_path_buf()));
+    }
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !PLACEHOLDERS.iter().any(|placeholder| name == *placeholder) {
+            return Err(MountError::NotEmpty {
+                dir: dir.to_path_buf(),
+                name: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file system mounted at `dir` answers; `None` if it takes too long.
+fn answers(dir: &Path) -> Option<io::Result<()>> {
+    let (sender, receiver) = mpsc::channel();
+    let dir = dir.to_path_buf();
+    // A thread that hangs there stays behind; the process is about to end in that case.
+    thread::spawn(move || {
+        // Not stat(2) of the root, whose attributes the kernel caches.
+        let _ = sender.send(fs::read_dir(dir).map(drop));
+    });
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
+/// The type of the topmost file system mounted at `dir`, from `/proc/self/mountinfo`.
+///
+/// Source: proc_pid_mountinfo(5).
+fn mounted_at(mountinfo: &[u8], dir: &Path) -> Option<String> {
+    let entries = procview::parse::lines(mountinfo).filter_map(|line| {
+        let mut words = procview::parse::words(line);
+        let place = unescaped(words.nth(4)?);
+        let fstype = words.skip_while(|word| *word != b"-").nth(1)?;
+        (place == dir).then(|| String::from_utf8_lossy(fstype).into_owned())
+    });
+    entries.last()
+}
+
+/// A path of the mount table, in which blanks and backslashes are octal escapes.
+fn unescaped(word: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((first, tail)) = rest.split_first() {
+        let escape = (*first == b'\\').then(|| tail.get(..3)).flatten();
+        let byte = escape
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match byte {
+            Some(byte) => {
+                path.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                path.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_mount_counts() {
+        let table = b"22 1 0:5 / /run rw shared:2 - tmpfs tmpfs rw\n\
+            40 22 0:40 / /run/a\\040b rw,nosuid - ext4 /dev/x rw\n\
+            41 22 0:41 / /run/a\\040b rw,nosuid shared:7 master:1 - fuse.procview procview rw\n";
+        assert_eq!(
+            mounted_at(table, Path::new("/run/a b")).as_deref(),
+            Some(FSTYPE)
+        );
+        assert_eq!(
+            mounted_at(table, Path::new("/run")).as_deref(),
+            Some("tmpfs")
+        );
+        assert_eq!(mounted_at(table, Path::new("/run/a")), None);
+    }
+}
