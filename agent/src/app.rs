@@ -164,6 +164,7 @@ fn open_node(node: &Node) -> Result<(Arc<Registry>, View)> {
     let most_open = raise_open_files().min(MOST_OPEN);
     let layout = Layout::detect(cgroup)?;
     let host = Arc::new(HostProc::new(proc, sys));
+    mount::check_native(&proc.join("meminfo"))?;
     host.text("meminfo").with_context(|| {
         format!(
             "cannot read {}: name the host's procfs with --proc",

@@ -46,7 +46,7 @@ impl Discovery {
     /// listed again, unless `all` asks for it because a container went away: another may have
     /// taken its place.
     pub fn search(&mut self, all: bool, mut found: impl FnMut(u32)) {
-        let all = all || self.searches % FULL_EVERY == 0;
+        let all = all || self.searches.is_multiple_of(FULL_EVERY);
         self.searches = self.searches.wrapping_add(1);
         let mut before = std::mem::take(&mut self.listed);
         let mut pending = vec![self.root.clone()];

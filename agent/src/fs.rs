@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use cpu_dir::CpuDir;
 pub use error::FsError;
 pub use handle::Handles;
-pub use node::{Attributes, Entry, FixedDir, Kind, Node, Nodes};
+pub use node::{Attributes, CpuNumbers, Entry, FixedDir, Kind, Node, Nodes};
 use procview::file::{File, Resource};
 
 use crate::cgroup::pressure_file;
@@ -110,17 +110,19 @@ impl Fs {
         }
     }
 
-    /// The CPUs that `/sys/devices/system/cpu` has for the caller.
-    fn cpus(&self, caller: &Caller) -> procview::cpu::Cpus {
-        let now = clock::boottime();
-        let host = self.view.host();
-        match self.owner(caller) {
-            Owner::Container(container) => container.cpus(now, host),
-            Owner::Host => {
-                let online = host.online_cpus(now);
-                procview::cpu::Cpus::new(None, None, &online, Default::default())
+    /// How `owner` numbers the CPUs of `/sys/devices/system/cpu`.
+    fn cpus_of(&self, owner: &Owner) -> CpuNumbers {
+        match owner {
+            Owner::Container(container) => {
+                let now = clock::boottime();
+                CpuNumbers::Container(container.cpus(now, self.view.host()))
             }
+            Owner::Host => CpuNumbers::Host,
         }
+    }
+
+    fn cpus(&self, caller: &Caller) -> CpuNumbers {
+        self.cpus_of(&self.owner(caller))
     }
 
     /// The entry called `name` in directory `parent`.
@@ -212,8 +214,7 @@ impl Fs {
             Node::File(file) => self.view.render(*file, owner, caller.tid(), now),
             Node::Pressure(resource) => self.view.render_pressure(*resource, owner),
             Node::Cpu { .. } => {
-                let of = Caller::Of(owner.clone());
-                return self.nodes.cpu_text(node, owner, || self.cpus(&of));
+                return self.nodes.cpu_text(node, &self.cpus_of(owner));
             }
         };
         text.map_err(FsError::Host)

@@ -169,10 +169,10 @@ impl<T> Cached<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if let Some((at, value)) = cached {
-            if now.saturating_sub(at) < age {
-                return value;
-            }
+        if let Some((at, value)) = cached
+            && now.saturating_sub(at) < age
+        {
+            return value;
         }
         let value = Arc::new(read());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&value)));

@@ -87,10 +87,10 @@ fn count(container: &Container, callers: &Callers, newest_pid: u64) -> Threads {
         threads.blocked += u64::from(stat.is_blocked());
         newest = newest.max(Some((stat.start_ticks, tid)));
     }
-    if let Some((_, tid)) = newest {
-        if callers.status(tid, &mut text).is_ok() {
-            threads.newest_pid = innermost_pid(&text).unwrap_or(newest_pid);
-        }
+    if let Some((_, tid)) = newest
+        && callers.status(tid, &mut text).is_ok()
+    {
+        threads.newest_pid = innermost_pid(&text).unwrap_or(newest_pid);
     }
     threads
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 
 /// The file system type in `/proc/mounts`.
 pub const FSTYPE: &str = "fuse.procview";
@@ -72,6 +73,11 @@ pub enum MountError {
         /// Its file system type.
         fstype: String,
     },
+    /// The agent would read its own answers.
+    #[error(
+        "{0} is a FUSE file, not the kernel's: name the host's procfs with --proc, and keep views out of the agent's own container"
+    )]
+    NotNative(PathBuf),
     /// The mount table cannot be read.
     #[error("cannot read /proc/self/mountinfo: {0}; mount procfs at /proc")]
     MountTable(#[source] io::Error),
@@ -139,6 +145,20 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
     }
     check_empty(&dir)?;
     Ok(dir)
+}
+
+/// Checks that `file`, one of procfs, is the kernel's and not one of a view: a view that draws on
+/// another waits for itself.
+///
+/// # Errors
+/// [`MountError::NotNative`]; none if the file is not there at all.
+pub fn check_native(file: &Path) -> Result<(), MountError> {
+    match statfs(file) {
+        Ok(found) if found.filesystem_type() == FUSE_SUPER_MAGIC => {
+            Err(MountError::NotNative(file.to_path_buf()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_empty(dir: &Path) -> Result<(), MountError> {

@@ -6,6 +6,9 @@ pub use stat::MemoryStat;
 
 use crate::host::HostMeminfo;
 
+/// The least memory that is shown, bytes: a page. No machine has none, and readers divide by it.
+const SMALLEST: u64 = 4096;
+
 /// One cgroup of the chain from the container's own to the root.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryLevel {
@@ -92,7 +95,11 @@ impl Memory {
     pub fn new(levels: &[MemoryLevel], host: &HostMeminfo) -> Self {
         let host_total = host.get("MemTotal");
         let smallest = |value: fn(&MemoryLevel) -> u64| levels.iter().map(value).min();
-        let total = smallest(|level| level.limit).map_or(host_total, |limit| limit.min(host_total));
+        // No machine has no memory: readers divide by this.
+        let total = smallest(|level| level.limit)
+            .unwrap_or(host_total)
+            .max(SMALLEST)
+            .min(host_total.max(SMALLEST));
         let free = smallest(MemoryLevel::free).unwrap_or_else(|| host.get("MemFree"));
         let available =
             smallest(MemoryLevel::available).unwrap_or_else(|| host.get("MemAvailable"));

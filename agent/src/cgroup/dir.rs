@@ -193,10 +193,10 @@ impl Dir {
         age: u64,
         read: impl FnOnce() -> MemoryLevel,
     ) -> MemoryLevel {
-        if let Some((at, level)) = *lock(&self.recent) {
-            if now.saturating_sub(at) < age {
-                return level;
-            }
+        if let Some((at, level)) = *lock(&self.recent)
+            && now.saturating_sub(at) < age
+        {
+            return level;
         }
         let level = read();
         *lock(&self.recent) = Some((now, level));
@@ -266,10 +266,10 @@ impl Dirs {
     /// have its name by now.
     pub fn get(&self, path: PathBuf) -> Arc<Dir> {
         let mut known = lock(&self.known);
-        if let Some(dir) = known.get(&path).and_then(Weak::upgrade) {
-            if !dir.is_gone() {
-                return dir;
-            }
+        if let Some(dir) = known.get(&path).and_then(Weak::upgrade)
+            && !dir.is_gone()
+        {
+            return dir;
         }
         let dir = Arc::new(Dir::new(path.clone(), Arc::clone(&self.budget)));
         known.insert(path, Arc::downgrade(&dir));

@@ -11,7 +11,6 @@ use procview::file::{File, Resource};
 use procview::render::{self, CpuEntry};
 
 use super::{CpuDir, FsError};
-use crate::registry::Owner;
 
 /// A directory that is there whatever the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +204,7 @@ impl Nodes {
         &self,
         parent: &Node,
         name: &str,
-        cpus: impl FnOnce() -> Cpus,
+        cpus: impl FnOnce() -> CpuNumbers,
     ) -> Result<Entry, FsError> {
         match parent {
             Node::Dir(dir) => self
@@ -238,7 +237,7 @@ impl Nodes {
     pub fn attributes(
         &self,
         node: &Node,
-        cpus: impl FnOnce() -> Cpus,
+        cpus: impl FnOnce() -> CpuNumbers,
     ) -> Result<Attributes, FsError> {
         let (kind, mode, valid_for) = match node {
             Node::Dir(_) => (Kind::Directory, 0o555, FOREVER),
@@ -256,7 +255,7 @@ impl Nodes {
                 path,
             } => {
                 // Another container may have fewer CPUs: the kernel must ask each time.
-                let host = host_cpu(&cpus(), *cpu)?;
+                let host = cpus().host(*cpu)?;
                 let (kind, mode) = self.cpu_dir.stat(Some(host), path)?;
                 (kind, mode, Duration::ZERO)
             }
@@ -276,15 +275,15 @@ impl Nodes {
     pub fn children(
         &self,
         node: &Node,
-        cpus: impl FnOnce() -> Cpus,
+        cpus: impl FnOnce() -> CpuNumbers,
     ) -> Result<Vec<(String, Entry)>, FsError> {
         let (cpu, path) = match node {
             Node::Dir(dir) => {
                 let children = self.fixed_children(*dir).into_iter();
                 return children
                     .map(|(name, node)| {
-                        let never = || unreachable_cpus();
-                        Ok((name.to_owned(), self.attributes(&node, never)?))
+                        let attributes = self.attributes(&node, || CpuNumbers::Host)?;
+                        Ok((name.to_owned(), attributes))
                     })
                     .collect();
             }
@@ -292,10 +291,10 @@ impl Nodes {
             Node::File(_) | Node::Pressure(_) => return Err(FsError::NotDirectory),
         };
         let cpus = cpus();
-        let host = cpu.map(|cpu| host_cpu(&cpus, cpu)).transpose()?;
+        let host = cpu.map(|cpu| cpus.host(cpu)).transpose()?;
         let top = cpu.is_none() && path.is_empty();
         let mut names = self.cpu_dir.names(host, path)?;
-        if top {
+        if let (true, CpuNumbers::Container(cpus)) = (top, &cpus) {
             names.retain(|name| cpu_number(name).is_none());
             names.extend((0..cpus.count()).map(|cpu| format!("cpu{cpu}")));
         }
@@ -314,12 +313,12 @@ impl Nodes {
     pub fn link_target(
         &self,
         node: &Node,
-        cpus: impl FnOnce() -> Cpus,
+        cpus: impl FnOnce() -> CpuNumbers,
     ) -> Result<Vec<u8>, FsError> {
         let Node::Cpu { cpu, path } = node else {
             return Err(FsError::NotLink);
         };
-        let host = cpu.map(|cpu| host_cpu(&cpus(), cpu)).transpose()?;
+        let host = cpu.map(|cpu| cpus().host(cpu)).transpose()?;
         self.cpu_dir.link_target(host, path)
     }
 
@@ -327,33 +326,49 @@ impl Nodes {
     ///
     /// # Errors
     /// Those of reading the host's file, ENOENT for a CPU that the owner does not have.
-    pub fn cpu_text(
-        &self,
-        node: &Node,
-        owner: &Owner,
-        cpus: impl FnOnce() -> Cpus,
-    ) -> Result<Vec<u8>, FsError> {
+    pub fn cpu_text(&self, node: &Node, cpus: &CpuNumbers) -> Result<Vec<u8>, FsError> {
         let Node::Cpu { cpu, path } = node else {
             return Err(FsError::NotFound);
         };
-        let Owner::Container(_) = owner else {
-            return self.cpu_dir.text(*cpu, path);
+        let host = cpu.map(|cpu| cpus.host(cpu)).transpose()?;
+        let CpuNumbers::Container(cpus) = cpus else {
+            return self.cpu_dir.text(host, path);
         };
-        let cpus = cpus();
-        let host = cpu.map(|cpu| host_cpu(&cpus, cpu)).transpose()?;
-        match render::cpu_entry(*cpu, path, &cpus) {
+        match render::cpu_entry(*cpu, path, cpus) {
             CpuEntry::Text(text) => Ok(text),
             CpuEntry::Activity => Ok(b"0\n".to_vec()),
             CpuEntry::Host => self.cpu_dir.text(host, path),
             CpuEntry::List => {
                 let text = self.cpu_dir.text(host, path)?;
-                Ok(render::translated(&text, &cpus, false))
+                Ok(render::translated(&text, cpus, false))
             }
             CpuEntry::Mask => {
                 // The list beside the mask names the same CPUs.
                 let list = path.strip_suffix("_map").map(|stem| format!("{stem}_list"));
                 let text = self.cpu_dir.text(host, &list.unwrap_or_default())?;
-                Ok(render::translated(&text, &cpus, true))
+                Ok(render::translated(&text, cpus, true))
+            }
+        }
+    }
+}
+
+/// How a caller numbers its CPUs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CpuNumbers {
+    /// As the host.
+    Host,
+    /// From 0 to n-1.
+    Container(Cpus),
+}
+
+impl CpuNumbers {
+    /// The host's number of the caller's CPU `cpu`.
+    fn host(&self, cpu: u32) -> Result<u32, FsError> {
+        match self {
+            Self::Host => Ok(cpu),
+            Self::Container(cpus) => {
+                let host = cpus.host().get(cpu as usize);
+                host.copied().ok_or(FsError::NotFound)
             }
         }
     }
@@ -366,25 +381,9 @@ fn cpu_number(name: &str) -> Option<u32> {
     (number.to_string() == digits).then_some(number)
 }
 
-/// The host's number of the container's CPU `cpu`.
-fn host_cpu(cpus: &Cpus, cpu: u32) -> Result<u32, FsError> {
-    let host = cpus.host().get(cpu as usize);
-    host.copied().ok_or(FsError::NotFound)
-}
-
 fn join(path: &str, name: &str) -> Box<str> {
     let path = Path::new(path).join(name);
     path.to_string_lossy().into()
-}
-
-/// For nodes whose attributes do not depend on the caller.
-fn unreachable_cpus() -> Cpus {
-    Cpus::new(
-        None,
-        None,
-        &procview::parse::CpuList::first(1),
-        Default::default(),
-    )
 }
 
 /// Whether `name` is that of a CPU's directory.

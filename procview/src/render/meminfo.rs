@@ -4,7 +4,9 @@ use super::column;
 use crate::host::{HostMeminfo, MeminfoLine};
 use crate::memory::Memory;
 
-/// Where the kernel's numbers end: 16 columns for the key, 8 for the value.
+/// Columns that the kernel leaves for a key, and up to the end of its value (show_val_kb in Linux
+/// fs/proc/meminfo.c). A longer value goes beyond.
+const KEY_END: usize = 16;
 const VALUE_END: usize = 24;
 
 /// Appends `/proc/meminfo`: the host's lines in its order, each with the container's value, 0
@@ -17,12 +19,18 @@ pub fn meminfo(out: &mut Vec<u8>, memory: &Memory, host: &HostMeminfo) {
         } else {
             value(line, memory, host)
         };
-        let start = out.len();
-        out.extend_from_slice(line.key.as_bytes());
-        out.extend_from_slice(b": ");
-        column::right(out, start, VALUE_END, value);
-        out.extend_from_slice(if line.is_kb { b" kB\n" } else { b"\n" });
+        write_line(out, line, value);
     }
+}
+
+fn write_line(out: &mut Vec<u8>, line: &MeminfoLine, value: u64) {
+    let start = out.len();
+    out.extend_from_slice(line.key.as_bytes());
+    out.push(b':');
+    let key_end = (start + KEY_END).max(out.len());
+    out.resize(key_end, b' ');
+    column::right(out, start, VALUE_END, value);
+    out.extend_from_slice(if line.is_kb { b" kB\n" } else { b"\n" });
 }
 
 /// The value of a line in the line's unit.
@@ -98,4 +106,20 @@ fn huge_page_bytes(memory: &Memory, host: &HostMeminfo) -> u64 {
         .huge_pages
         .total
         .saturating_mul(host.get("Hugepagesize"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_laid_out_as_the_kernel_does() {
+        let text = "MemTotal:       24684092 kB\nActive(anon):       1234 kB\nShmemPmdMapped:        0 kB\nVmallocTotal:   34359738367 kB\nHugePages_Total:       0\nDirectMap4k:       26624 kB\n";
+        let host = HostMeminfo::parse(text.as_bytes());
+        let mut out = Vec::new();
+        for line in host.lines() {
+            write_line(&mut out, line, line.value);
+        }
+        assert_eq!(String::from_utf8_lossy(&out), text);
+    }
 }
