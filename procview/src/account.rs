@@ -187,23 +187,41 @@ mod tests {
     }
 
     #[test]
-    fn a_container_at_a_fractional_limit_is_not_idle() {
+    fn idle_is_the_capacity_that_was_not_used() {
+        let cpus = cpus(1_500_000);
+        let mut busy = CpuAccount::new(100 * SECOND, 100 * SECOND, &cpus, user(0));
+        let mut idle = busy.clone();
+        for second in 1..=60 {
+            busy.sample((100 + second) * SECOND, &cpus, user(second * 1_500_000));
+            idle.sample((100 + second) * SECOND, &cpus, user(0));
+        }
+        assert_eq!(busy.idle(), 100 * 1_500_000);
+        assert_eq!(idle.idle(), 160 * 1_500_000);
+    }
+
+    #[test]
+    fn the_last_cpu_carries_the_fraction() {
         let cpus = cpus(1_500_000);
         let mut account = CpuAccount::new(0, 0, &cpus, user(0));
-        for second in 1..=60 {
-            account.sample(second * SECOND, &cpus, user(second * 1_500_000));
-        }
-        assert_eq!(account.idle(), 0);
+        account.sample(60 * SECOND, &cpus, user(90 * SECOND));
         assert_eq!(account.cpus()[0].used.user, 60 * SECOND);
         assert_eq!(account.cpus()[1].used.user, 30 * SECOND);
     }
 
     #[test]
-    fn an_idle_container_gains_its_capacity() {
-        let cpus = cpus(1_500_000);
-        let mut account = CpuAccount::new(100 * SECOND, 100 * SECOND, &cpus, user(0));
-        account.sample(160 * SECOND, &cpus, user(0));
-        assert_eq!(account.idle(), 160 * 1_500_000);
+    fn a_rounded_down_cpu_is_full_at_the_limit() {
+        let cpus = Cpus::new(Some(1_500_000), None, &CpuList::first(8), Rounding::Floor);
+        let mut account = CpuAccount::new(0, 0, &cpus, user(0));
+        account.sample(60 * SECOND, &cpus, user(90 * SECOND));
+        assert_eq!(
+            account.cpus(),
+            [CpuCounters {
+                used: user(60 * SECOND),
+                idle: 0
+            }]
+        );
+        account.sample(120 * SECOND, &cpus, user(135 * SECOND));
+        assert_eq!(account.idle(), 30 * SECOND);
     }
 
     #[test]

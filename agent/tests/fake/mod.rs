@@ -1,4 +1,6 @@
 //! A node made of plain files: procfs, sysfs and cgroup trees in a temporary directory.
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(unreachable_pub, reason = "a module of test binaries")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +9,10 @@ use std::sync::Arc;
 use procview::cpu::Rounding;
 use procview::file::File;
 use procview_agent::cgroup::Layout;
+use procview_agent::container::Container;
 use procview_agent::fs::{Caller, Fs, FsError};
 use procview_agent::hostproc::HostProc;
-use procview_agent::registry::Registry;
+use procview_agent::registry::{Owner, Registry};
 use procview_agent::view::View;
 
 /// The cgroup of a pod's container, five levels deep.
@@ -155,12 +158,26 @@ impl Node {
     }
 
     pub fn serve_files(&self, files: &[File]) -> Fs {
+        let (registry, host) = self.registry();
+        let view = View::new(registry, host, vec!["ps".to_owned()]);
+        Fs::new(view, files).expect("the trigger thread")
+    }
+
+    /// The container that [`PID`] is in.
+    pub fn container(&self) -> (Arc<Registry>, Arc<Container>) {
+        let (registry, _) = self.registry();
+        match registry.owner_of(PID) {
+            Owner::Container(container) => (registry, container),
+            Owner::Host => panic!("{PID} is in no container"),
+        }
+    }
+
+    fn registry(&self) -> (Arc<Registry>, Arc<HostProc>) {
         let proc = self.path("proc");
         let host = Arc::new(HostProc::new(&proc, &self.path("sys")));
         let layout = Layout::detect(&self.path("cgroup")).expect("a cgroup file system");
         let registry = Registry::new(layout, &proc, Arc::clone(&host), Rounding::Ceil, 100);
-        let view = View::new(Arc::new(registry), host, vec!["ps".to_owned()]);
-        Fs::new(view, files).expect("the trigger thread")
+        (Arc::new(registry), host)
     }
 }
 
