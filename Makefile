@@ -1,0 +1,40 @@
+# make demo     shows what the agent does, on real containers; does all set-up
+# make test     does all set-up and runs every test; fails if one cannot run and CI=true
+# make bench    measures against lxcfs and writes docs/benchmarks.md
+# make fidelity measures against the kernel's counters and writes docs/fidelity.md
+# make lint     formatting and clippy
+# make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
+
+SHELL := /bin/bash
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
+FUZZ_SECONDS ?= 600
+
+.PHONY: build setup demo test bench fidelity lint fuzz
+
+build:
+	cargo build --release -p procview-agent
+
+setup:
+	tests/rig/install.sh
+
+demo:
+	tests/demo/demo.sh
+
+test: setup lint build
+	cargo test --workspace
+	tests/fuzz/run.sh 10
+
+bench: setup build
+	cargo run --release -p procview-tests --bin bench -- --check --write docs/benchmarks.md
+
+fidelity: setup build
+	cargo run --release -p procview-tests --bin fidelity -- --write docs/fidelity.md
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fuzz: setup
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
