@@ -20,10 +20,10 @@ use crate::discover::Discovery;
 use crate::fs::{Caller, Fs, Kind};
 use crate::fuse::{ByCaller, Mount};
 use crate::hostproc::HostProc;
+use crate::mount;
 use crate::namespace;
-use crate::registry::{Owner, Registry};
+use crate::registry::Registry;
 use crate::view::View;
-use crate::{load, mount};
 
 /// No more cgroup files than this are kept open: 36 MiB of kernel memory.
 const MOST_OPEN: usize = 8192;
@@ -106,15 +106,12 @@ fn serve(arguments: Serve) -> Result<()> {
 fn render(arguments: Render) -> Result<()> {
     let Render { file, pid, node } = arguments;
     start_log(LogFormat::Text, tracing::Level::WARN);
-    let (registry, view) = open_node(&node)?;
+    let (_, view) = open_node(&node)?;
     if !node.proc.join(pid.to_string()).exists() {
         bail!(
             "no process {pid} in {}: give its number in the host's pid namespace",
             node.proc.display()
         );
-    }
-    if let Owner::Container(container) = registry.owner_of(pid) {
-        load::tick(&container, registry.callers(), clock::boottime());
     }
     let fs = Fs::new(view, &File::ALL)?;
     let caller = Caller::Thread(pid);
@@ -202,11 +199,7 @@ fn tick_for_ever(registry: Arc<Registry>) -> std::io::Result<()> {
             if let Some(discovery) = &mut discovery {
                 discovery.search(freed > 0, |pid| drop(registry.owner_of(pid)));
             }
-            load::tick_all(
-                &registry.containers(),
-                registry.callers(),
-                clock::boottime(),
-            );
+            registry.tick();
             // By the clock, not by the end of the last tick: ticks never lag.
             next += TICK_MICROS;
             let now = clock::boottime();

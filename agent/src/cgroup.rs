@@ -123,6 +123,11 @@ impl Cgroup {
         self.own().any(|dir| dir.is_gone())
     }
 
+    /// Looks whether the container's own cgroups are still there.
+    pub fn probe(&self) {
+        self.own().for_each(|dir| dir.probe());
+    }
+
     /// The container's own directories, one for each controller that it has a cgroup of.
     pub fn own(&self) -> impl Iterator<Item = &Arc<Dir>> {
         self.chains.iter().filter_map(|chain| chain.dirs.first())
@@ -142,13 +147,23 @@ impl Cgroup {
             Version::V2 => v2::memory(chain, now, host),
         };
         if host.huge_pages.0 > 0 {
-            let chain = self.chain(Controller::Hugetlb);
-            memory.huge_pages = match chain.version {
-                Version::V1 => v1::huge_pages(chain, host.huge_pages),
-                Version::V2 => v2::huge_pages(chain, host.huge_pages),
-            };
+            memory.huge_pages = self.huge_pages(host.huge_pages);
         }
         memory
+    }
+
+    /// `hugetlb.<size>.{max,current}` (since Linux 5.6) or
+    /// `hugetlb.<size>.{limit,usage}_in_bytes`, for `count` pages of `bytes` that the host has.
+    fn huge_pages(&self, (count, bytes): (u64, u64)) -> HugePages {
+        let chain = self.chain(Controller::Hugetlb);
+        let Some((max, current)) = huge_page_files(chain.version, bytes) else {
+            return HugePages::default();
+        };
+        let limit = chain.dirs.iter().filter_map(|dir| dir.limit(max)).min();
+        HugePages {
+            total: limit.map_or(count, |limit| (limit / bytes).min(count)),
+            used: chain.innermost(|dir| dir.number(current)).unwrap_or(0) / bytes,
+        }
     }
 
     /// The text of the container's `memory.stat`, empty if it has none.
@@ -251,29 +266,30 @@ pub fn pressure_file(resource: Resource) -> &'static str {
 /// sums in `memory.stat` are up to 2 s old. Limits are read each time.
 const ANCESTOR_AGE: u64 = 100_000;
 
-/// The files of huge pages of `bytes`: v2 max and current, and the v1 pair.
-fn huge_page_size(
-    bytes: u64,
-) -> Option<(&'static str, &'static str, (&'static str, &'static str))> {
+/// The files that limit and count huge pages of `bytes`, a size that some architecture has.
+fn huge_page_files(version: Version, bytes: u64) -> Option<(&'static str, &'static str)> {
     macro_rules! files {
         ($size:literal) => {
-            Some((
-                concat!("hugetlb.", $size, ".max"),
-                concat!("hugetlb.", $size, ".current"),
-                (
+            match version {
+                Version::V1 => (
                     concat!("hugetlb.", $size, ".limit_in_bytes"),
                     concat!("hugetlb.", $size, ".usage_in_bytes"),
                 ),
-            ))
+                Version::V2 => (
+                    concat!("hugetlb.", $size, ".max"),
+                    concat!("hugetlb.", $size, ".current"),
+                ),
+            }
         };
     }
-    match bytes >> 10 {
+    Some(match bytes >> 10 {
         64 => files!("64KB"),
+        1024 => files!("1MB"),
         2048 => files!("2MB"),
         32_768 => files!("32MB"),
         524_288 => files!("512MB"),
         1_048_576 => files!("1GB"),
         16_777_216 => files!("16GB"),
-        _ => None,
-    }
+        _ => return None,
+    })
 }

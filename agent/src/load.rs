@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
 use procview::load::{TICK_MICROS, Threads};
 use procview::parse::{innermost_pid, lines, number, thread_stat};
 
 use crate::caller::Callers;
 use crate::container::{Container, LoadCounters};
+use crate::hostproc::HostProc;
 
 /// Appends the numbers that the files called `name` list in `dir` and all cgroups below it.
 pub(crate) fn collect_tasks(dir: &Path, name: &str, tasks: &mut Vec<u32>) {
@@ -36,11 +36,16 @@ pub(crate) fn collect_tasks(dir: &Path, name: &str, tasks: &mut Vec<u32>) {
 /// Counts the threads of `container` and brings its load averages to `now`.
 ///
 /// A container whose threads used no CPU time since the last tick has the same threads in the
-/// same states: to change its state a thread has to run. Such a container costs one read.
-pub fn tick(container: &Container, callers: &Callers, now: u64) {
+/// same states: to change its state a thread has to run. Such a container costs one read. The
+/// others get their CPU time counted too, with the limits of now.
+pub fn tick(container: &Container, callers: &Callers, host: &HostProc, now: u64) {
     let mut load = container.load();
     let activity = container.cgroup().activity();
+    if activity.is_none() {
+        container.cgroup().probe();
+    }
     if activity.is_none() || activity != load.activity {
+        container.counted(now, &container.cpus(now, host), |_| ());
         load.threads = count(container, callers, load.threads.newest_pid);
         load.activity = activity;
         load.processes = load.processes.max(load.threads.newest_pid);
@@ -93,11 +98,4 @@ fn count(container: &Container, callers: &Callers, newest_pid: u64) -> Threads {
         threads.newest_pid = innermost_pid(&text).unwrap_or(newest_pid);
     }
     threads
-}
-
-/// Ticks all of `containers`.
-pub fn tick_all(containers: &[Arc<Container>], callers: &Callers, now: u64) {
-    for container in containers {
-        tick(container, callers, now);
-    }
 }

@@ -12,6 +12,7 @@ use crate::cgroup::{Cgroup, Dirs, Layout};
 use crate::clock;
 use crate::container::Container;
 use crate::hostproc::HostProc;
+use crate::load;
 
 /// Beyond this many distinct `/proc/<tid>/cgroup` texts the table starts anew; a container has
 /// as many as it has cgroups with readers in them.
@@ -123,7 +124,7 @@ impl Registry {
         let started = self.first_start(&cgroup).unwrap_or(now).min(now);
         let new = Container::new(&name, cgroup, started, now, &self.host, self.rounding);
         let new = Arc::new(new);
-        crate::load::tick(&new, &self.callers, now);
+        load::tick(&new, &self.callers, &self.host, now);
         // Another reader may have been faster; its counters are as good.
         let mut table = self.table();
         if let Some(container) = known(&table) {
@@ -138,7 +139,7 @@ impl Registry {
     fn first_start(&self, cgroup: &Cgroup) -> Option<u64> {
         let (dir, _) = cgroup.tasks()?;
         let mut pids = Vec::new();
-        crate::load::collect_tasks(dir.path(), "cgroup.procs", &mut pids);
+        load::collect_tasks(dir.path(), "cgroup.procs", &mut pids);
         let mut text = Vec::new();
         let starts = pids.iter().filter_map(|pid| {
             self.callers.stat(*pid, &mut text).ok()?;
@@ -152,6 +153,14 @@ impl Registry {
     /// All containers known.
     pub fn containers(&self) -> Vec<Arc<Container>> {
         self.table().by_name.values().cloned().collect()
+    }
+
+    /// Counts the load of all containers, see [`load::tick`].
+    pub fn tick(&self) {
+        let now = clock::boottime();
+        for container in self.containers() {
+            load::tick(&container, &self.callers, &self.host, now);
+        }
     }
 
     /// Frees containers whose cgroups were removed, and closes the files of those that nobody

@@ -371,11 +371,12 @@ fn the_newest_pid_is_the_containers_own() {
 fn an_idle_container_keeps_its_count() {
     let node = Node::new().with_v2();
     node.process(PID, "app", 'R');
-    let (registry, container) = node.container();
+    let (registry, host, container) = node.container();
     let tick = |second: u64| {
         load::tick(
             &container,
             registry.callers(),
+            &host,
             clock::boottime() + second * 1_000_000,
         );
         container.load()
@@ -396,10 +397,15 @@ fn an_idle_container_keeps_its_count() {
 #[test]
 fn counters_continue_in_another_process() {
     let node = Node::new().with_v2();
-    let (registry, old) = node.container();
-    load::tick(&old, registry.callers(), clock::boottime() + 60_000_000);
+    let (registry, host, old) = node.container();
+    load::tick(
+        &old,
+        registry.callers(),
+        &host,
+        clock::boottime() + 60_000_000,
+    );
     let text = serde_json::to_string(&old.counters()).expect("plain numbers serialise");
-    let (_, new) = node.container();
+    let (_, _, new) = node.container();
     new.restore(serde_json::from_str(&text).expect("what was just written"));
     assert_eq!(new.load().ticked_at, old.load().ticked_at);
     assert_eq!(new.counters().cpu, old.counters().cpu);

@@ -97,6 +97,10 @@ impl CpuAccount {
     pub fn sample(&mut self, now: u64, cpus: &Cpus, used: CpuTime) {
         let highest = self.used.highest(used);
         let gained = highest.since(self.used);
+        if cpus.quota() != self.capacity {
+            // Usage beyond the old limit may have been within the new one.
+            self.debt = 0;
+        }
         let elapsed = now.saturating_sub(self.at);
         let capacity = part(elapsed, self.capacity, 1_000_000);
         let spent = gained.total();

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use procview::memory::MemoryLevel;
-use procview::parse::number;
+use procview::parse::{memory_max, number};
 
 /// Enough for every cgroup file that is written in one go; a longer one takes a second try.
 const FIRST_READ: usize = 8 * 1024;
+
+/// The longest of the short files: two numbers of 20 digits.
+const SHORT: usize = 48;
 
 /// How long a file that was not there is taken to be missing, microseconds. A controller can be
 /// enabled in a living cgroup.
@@ -35,6 +39,21 @@ pub struct Dir {
 enum State {
     Open(Arc<File>),
     MissingUntil(u64),
+}
+
+/// The content of a short file.
+#[derive(Debug, Clone, Copy)]
+pub struct Short {
+    text: [u8; SHORT],
+    length: usize,
+}
+
+impl Deref for Short {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
 }
 
 /// How many files may be kept open. Each takes a descriptor and 4.4 KiB of kernel memory.
@@ -99,15 +118,34 @@ impl Dir {
         })
     }
 
-    /// The number that is the whole content of the file called `name`.
-    pub fn number(&self, name: &'static str) -> Option<u64> {
-        let file = self.file(name).ok()?;
-        let mut text = [0; 32];
+    /// The content of the file called `name`, one of those that hold a number or two.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn short(&self, name: &'static str) -> Result<Short, ReadError> {
+        let file = self.file(name)?;
+        let mut text = [0; SHORT];
         let length = file
             .read_at(&mut text, 0)
-            .map_err(|error| self.failed(name, error))
-            .ok()?;
-        number(text[..length].trim_ascii())
+            .map_err(|error| self.failed(name, error))?;
+        Ok(Short { text, length })
+    }
+
+    /// The number that is the whole content of the file called `name`.
+    pub fn number(&self, name: &'static str) -> Option<u64> {
+        number(self.short(name).ok()?.trim_ascii())
+    }
+
+    /// The limit in the file called `name`, `None` for none.
+    pub fn limit(&self, name: &'static str) -> Option<u64> {
+        memory_max(&self.short(name).ok()?)
+    }
+
+    /// Notices that the directory was removed, for one of which no file is kept open.
+    pub fn probe(&self) {
+        if !self.path.exists() {
+            self.gone.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The file called `name`, opened if it is not kept open.

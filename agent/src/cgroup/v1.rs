@@ -1,10 +1,10 @@
 //! cgroup v1 files. Source: Documentation/admin-guide/cgroup-v1/.
 
 use procview::account::CpuTime;
-use procview::memory::{HugePages, MemoryLevel, MemoryStat};
-use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed, memory_max};
+use procview::memory::{MemoryLevel, MemoryStat};
+use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed};
 
-use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles, huge_page_size};
+use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles};
 
 /// Microseconds in a tick of `cpuacct.stat` (`USER_HZ`).
 const MICROS_PER_TICK: u64 = procview::account::MICROS_PER_TICK;
@@ -21,10 +21,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.stat.slab_unreclaimable = dir.number("memory.kmem.usage_in_bytes").unwrap_or(0);
             own = Some(index);
         }
-        let limit = dir
-            .read("memory.limit_in_bytes", &mut text)
-            .ok()
-            .and_then(|()| memory_max(&text));
+        let limit = dir.limit("memory.limit_in_bytes");
         let Some(limit) = limit else {
             continue;
         };
@@ -58,23 +55,6 @@ fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
         usage: dir.number("memory.usage_in_bytes").unwrap_or(0),
         reclaimable,
     }
-}
-
-/// `hugetlb.<size>.limit_in_bytes` and `hugetlb.<size>.usage_in_bytes`.
-pub(super) fn huge_pages(chain: &Chain, (count, bytes): (u64, u64)) -> HugePages {
-    let Some((_, _, (limit, usage))) = huge_page_size(bytes) else {
-        return HugePages::default();
-    };
-    let mut text = Vec::new();
-    let limits = chain.dirs.iter().filter_map(|dir| {
-        dir.read(limit, &mut text).ok()?;
-        memory_max(&text)
-    });
-    let total = limits
-        .min()
-        .map_or(count, |limit| (limit / bytes).min(count));
-    let used = chain.innermost(|dir| dir.number(usage)).unwrap_or(0) / bytes;
-    HugePages { total, used }
 }
 
 /// `cpu.cfs_quota_us`, and `cpu.cfs_period_us` where there is a quota.

@@ -1,10 +1,10 @@
 //! cgroup v2 files. Source: Documentation/admin-guide/cgroup-v2.rst.
 
 use procview::account::CpuTime;
-use procview::memory::{HugePages, MemoryLevel, MemoryStat};
-use procview::parse::{self, CpuList, DiskIo, flat_keyed, memory_max};
+use procview::memory::{MemoryLevel, MemoryStat};
+use procview::parse::{self, CpuList, DiskIo, flat_keyed};
 
-use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles, huge_page_size};
+use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles};
 
 /// `memory.max`, `memory.current`, `memory.stat`, and with swap `memory.swap.{max,current}`.
 pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
@@ -17,10 +17,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.stat = MemoryStat::from_v2(&text);
             own = Some(index);
         }
-        let limit = dir
-            .read("memory.max", &mut text)
-            .ok()
-            .and_then(|()| memory_max(&text));
+        let limit = dir.limit("memory.max");
         if let Some(limit) = limit {
             let used = if own == Some(index) {
                 usage(dir, files.stat.reclaimable())
@@ -36,10 +33,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.levels.push(MemoryLevel { limit, ..used });
         }
         if host.has_swap {
-            let limit = dir
-                .read("memory.swap.max", &mut text)
-                .ok()
-                .and_then(|()| memory_max(&text));
+            let limit = dir.limit("memory.swap.max");
             files.swap_limit = files.swap_limit.into_iter().chain(limit).min();
             if own == Some(index) {
                 files.swap_used = dir.number("memory.swap.current").unwrap_or(0);
@@ -57,28 +51,10 @@ fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
     }
 }
 
-/// `hugetlb.<size>.max` and `hugetlb.<size>.current` (since Linux 5.6).
-pub(super) fn huge_pages(chain: &Chain, (count, bytes): (u64, u64)) -> HugePages {
-    let Some((max, current, _)) = huge_page_size(bytes) else {
-        return HugePages::default();
-    };
-    let mut text = Vec::new();
-    let limits = chain.dirs.iter().filter_map(|dir| {
-        dir.read(max, &mut text).ok()?;
-        memory_max(&text)
-    });
-    let total = limits
-        .min()
-        .map_or(count, |limit| (limit / bytes).min(count));
-    let used = chain.innermost(|dir| dir.number(current)).unwrap_or(0) / bytes;
-    HugePages { total, used }
-}
-
 /// `cpu.max`.
 pub(super) fn quota(chain: &Chain) -> Option<u64> {
-    let mut text = Vec::new();
     let quotas = chain.dirs.iter().filter_map(|dir| {
-        dir.read("cpu.max", &mut text).ok()?;
+        let text = dir.short("cpu.max").ok()?;
         parse::cpu_max(&text).map(parse::microcpus)
     });
     quotas.min()

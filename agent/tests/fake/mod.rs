@@ -164,10 +164,10 @@ impl Node {
     }
 
     /// The container that [`PID`] is in.
-    pub fn container(&self) -> (Arc<Registry>, Arc<Container>) {
-        let (registry, _) = self.registry();
+    pub fn container(&self) -> (Arc<Registry>, Arc<HostProc>, Arc<Container>) {
+        let (registry, host) = self.registry();
         match registry.owner_of(PID) {
-            Owner::Container(container) => (registry, container),
+            Owner::Container(container) => (registry, host, container),
             Owner::Host => panic!("{PID} is in no container"),
         }
     }
