@@ -5,13 +5,16 @@
 //! cgroup to the one below the root: a limit holds if any of them has it.
 
 mod dir;
+mod dirs;
 mod layout;
 mod v1;
 mod v2;
+mod watch;
 
 use std::sync::Arc;
 
-pub use dir::{Dir, Dirs};
+pub use dir::Dir;
+pub use dirs::Dirs;
 pub use layout::{Layout, LayoutError};
 use procview::account::CpuTime;
 use procview::file::Resource;
@@ -105,6 +108,7 @@ pub struct HostMemory {
 /// The cgroups of one container.
 #[derive(Debug)]
 pub struct Cgroup {
+    dirs: Arc<Dirs>,
     chains: [Chain; Controller::ALL.len()],
 }
 
@@ -141,25 +145,30 @@ impl Cgroup {
 
     /// Limits, usage and counters of memory and swap.
     pub fn memory(&self, now: u64, host: HostMemory) -> MemoryFiles {
+        self.dirs.refresh();
         let chain = self.chain(Controller::Memory);
         let mut memory = match chain.version {
             Version::V1 => v1::memory(chain, now, host),
             Version::V2 => v2::memory(chain, now, host),
         };
         if host.huge_pages.0 > 0 {
-            memory.huge_pages = self.huge_pages(host.huge_pages);
+            memory.huge_pages = self.huge_pages(now, host.huge_pages);
         }
         memory
     }
 
     /// `hugetlb.<size>.{max,current}` (since Linux 5.6) or
     /// `hugetlb.<size>.{limit,usage}_in_bytes`, for `count` pages of `bytes` that the host has.
-    fn huge_pages(&self, (count, bytes): (u64, u64)) -> HugePages {
+    fn huge_pages(&self, now: u64, (count, bytes): (u64, u64)) -> HugePages {
         let chain = self.chain(Controller::Hugetlb);
         let Some((max, current)) = huge_page_files(chain.version, bytes) else {
             return HugePages::default();
         };
-        let limit = chain.dirs.iter().filter_map(|dir| dir.limit(max)).min();
+        let limit = chain
+            .dirs
+            .iter()
+            .filter_map(|dir| dir.limit(max, now))
+            .min();
         HugePages {
             total: limit.map_or(count, |limit| (limit / bytes).min(count)),
             used: chain.innermost(|dir| dir.number(current)).unwrap_or(0) / bytes,
@@ -178,11 +187,12 @@ impl Cgroup {
     }
 
     /// The smallest quota over the container's cgroup and its ancestors, millionths of a CPU.
-    pub fn quota(&self) -> Option<u64> {
+    pub fn quota(&self, now: u64) -> Option<u64> {
+        self.dirs.refresh();
         let chain = self.chain(Controller::Cpu);
         match chain.version {
-            Version::V1 => v1::quota(chain),
-            Version::V2 => v2::quota(chain),
+            Version::V1 => v1::quota(chain, now),
+            Version::V2 => v2::quota(chain, now),
         }
     }
 

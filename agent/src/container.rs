@@ -20,8 +20,6 @@ pub struct Container {
     started: u64,
     rounding: Rounding,
     counters: Mutex<Counters>,
-    /// The CPUs at the last sample, and when it was taken.
-    cpus: Mutex<(u64, Cpus)>,
     last_read: AtomicU64,
 }
 
@@ -71,7 +69,6 @@ impl Container {
                 cpu: CpuAccount::new(now, age, &cpus, used),
                 load: LoadCounters::default(),
             }),
-            cpus: Mutex::new((now, cpus)),
             last_read: AtomicU64::new(now),
             cgroup,
         }
@@ -94,18 +91,7 @@ impl Container {
 
     /// The CPUs the container has now.
     pub fn cpus(&self, now: u64, host: &HostProc) -> Cpus {
-        let cpus = cpus_of(&self.cgroup, host, now, self.rounding);
-        *lock(&self.cpus) = (now, cpus.clone());
-        cpus
-    }
-
-    /// The CPUs the container had at most `age` microseconds ago.
-    pub fn recent_cpus(&self, now: u64, age: u64, host: &HostProc) -> Cpus {
-        let (at, cpus) = lock(&self.cpus).clone();
-        if now.saturating_sub(at) < age {
-            return cpus;
-        }
-        self.cpus(now, host)
+        cpus_of(&self.cgroup, host, now, self.rounding)
     }
 
     /// Brings the CPU counters to `now` and shows them to `show`, with those of load.
@@ -150,7 +136,7 @@ impl Container {
 }
 
 fn cpus_of(cgroup: &Cgroup, host: &HostProc, now: u64, rounding: Rounding) -> Cpus {
-    let quota = cgroup.quota();
+    let quota = cgroup.quota(now);
     let effective = cgroup.effective_cpus();
     Cpus::new(quota, effective.as_ref(), &host.online_cpus(now), rounding)
 }

@@ -34,7 +34,7 @@ pub enum Owner {
 #[derive(Debug)]
 pub struct Registry {
     layout: Layout,
-    dirs: Dirs,
+    dirs: Arc<Dirs>,
     callers: Callers,
     host: Arc<HostProc>,
     rounding: Rounding,
@@ -58,7 +58,7 @@ impl Registry {
     ) -> Self {
         Self {
             layout,
-            dirs: Dirs::new(most_open),
+            dirs: Arc::new(Dirs::new(most_open)),
             callers: Callers::new(proc),
             host,
             rounding,
@@ -196,6 +196,7 @@ impl Registry {
         let freed = before - table.by_name.len();
         drop(table);
         self.dirs.sweep();
+        self.dirs.refresh();
         freed
     }
 

@@ -12,9 +12,6 @@ use crate::container::Container;
 use crate::hostproc::HostProc;
 use crate::registry::{Owner, Registry};
 
-/// How old the CPUs may be that the idle time of `/proc/uptime` counts with, microseconds.
-const RECENT: u64 = 1_000_000;
-
 /// Renders the files of `/proc`.
 #[derive(Debug)]
 pub struct View {
@@ -90,7 +87,7 @@ impl View {
                 });
             }
             File::Uptime => {
-                let cpus = container.recent_cpus(now, RECENT, host);
+                let cpus = container.cpus(now, host);
                 let idle = container.counted(now, &cpus, |counters| counters.cpu.idle());
                 render::uptime(out, container.age(now), idle);
             }

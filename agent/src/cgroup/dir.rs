@@ -1,22 +1,29 @@
 //! One cgroup directory with its files kept open.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::sys::inotify::WatchDescriptor;
 use procview::memory::MemoryLevel;
 use procview::parse::{memory_max, number};
+
+use super::dirs::Budget;
+use super::watch::Watch;
 
 /// Enough for every cgroup file that is written in one go; a longer one takes a second try.
 const FIRST_READ: usize = 8 * 1024;
 
 /// The longest of the short files: two numbers of 20 digits.
 const SHORT: usize = 48;
+
+/// How long a remembered limit is trusted without a look, microseconds: a controller that is
+/// switched off takes its files away without a write to them.
+const TRUSTED_FOR: u64 = 1_000_000;
 
 /// How long a file that was not there is taken to be missing, microseconds. A controller can be
 /// enabled in a living cgroup.
@@ -33,6 +40,25 @@ pub struct Dir {
     gone: AtomicBool,
     budget: Arc<Budget>,
     recent: Mutex<Option<(u64, MemoryLevel)>>,
+    settings: Mutex<Settings>,
+    watch: Arc<Watch>,
+}
+
+/// What is remembered of files that only write(2) changes.
+#[derive(Debug, Default)]
+struct Settings {
+    /// `None` before the first try to watch the directory.
+    watch: Option<Option<WatchDescriptor>>,
+    /// Grows with each write.
+    generation: u64,
+    known: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    name: &'static str,
+    at: u64,
+    text: Short,
 }
 
 #[derive(Debug, Clone)]
@@ -56,13 +82,6 @@ impl Deref for Short {
     }
 }
 
-/// How many files may be kept open. Each takes a descriptor and 4.4 KiB of kernel memory.
-#[derive(Debug)]
-struct Budget {
-    open: AtomicUsize,
-    most: usize,
-}
-
 /// What is wrong with a cgroup file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -83,13 +102,15 @@ pub enum ReadError {
 }
 
 impl Dir {
-    fn new(path: PathBuf, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(path: PathBuf, budget: Arc<Budget>, watch: Arc<Watch>) -> Self {
         Self {
             path,
             files: Mutex::default(),
             gone: AtomicBool::new(false),
             budget,
             recent: Mutex::default(),
+            settings: Mutex::default(),
+            watch,
         }
     }
 
@@ -136,9 +157,48 @@ impl Dir {
         number(self.short(name).ok()?.trim_ascii())
     }
 
-    /// The limit in the file called `name`, `None` for none.
-    pub fn limit(&self, name: &'static str) -> Option<u64> {
-        memory_max(&self.short(name).ok()?)
+    /// The content of a short file that only write(2) changes, from memory if nobody wrote to
+    /// this directory since it was read. [`refresh`](super::Dirs::refresh) has to be called before.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn setting(self: &Arc<Self>, name: &'static str, now: u64) -> Result<Short, ReadError> {
+        let generation = {
+            let mut settings = lock(&self.settings);
+            let known = settings.known.iter().find(|known| known.name == name);
+            if let Some(known) = known.filter(|known| now.saturating_sub(known.at) < TRUSTED_FOR) {
+                return Ok(known.text);
+            }
+            // Watched before it is read: what is written in between is told.
+            if settings.watch.is_none() {
+                settings.watch = Some(self.watch.add(self));
+            }
+            settings.generation
+        };
+        let text = self.short(name)?;
+        let mut settings = lock(&self.settings);
+        let is_watched = settings.watch.flatten().is_some();
+        if is_watched && settings.generation == generation {
+            settings.known.retain(|known| known.name != name);
+            settings.known.push(Setting {
+                name,
+                at: now,
+                text,
+            });
+        }
+        Ok(text)
+    }
+
+    /// Forgets what [`setting`](Self::setting) remembers.
+    pub(super) fn forget_limits(&self) {
+        let mut settings = lock(&self.settings);
+        settings.generation += 1;
+        settings.known.clear();
+    }
+
+    /// The limit in the file called `name`, `None` for none. See [`setting`](Self::setting).
+    pub fn limit(self: &Arc<Self>, name: &'static str, now: u64) -> Option<u64> {
+        memory_max(&self.setting(name, now).ok()?)
     }
 
     /// Notices that the directory was removed, for one of which no file is kept open.
@@ -245,26 +305,15 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         self.close_files(&[]);
+        if let Some(descriptor) = lock(&self.settings).watch.flatten() {
+            self.watch.remove(descriptor);
+        }
     }
 }
 
 fn count_open(files: &[(&'static str, State)]) -> usize {
     let is_open = |(_, state): &&(_, State)| matches!(state, State::Open(_));
     files.iter().filter(is_open).count()
-}
-
-impl Budget {
-    fn take(&self) -> bool {
-        let took = self.open.fetch_add(1, Ordering::Relaxed) < self.most;
-        if !took {
-            self.give_back(1);
-        }
-        took
-    }
-
-    fn give_back(&self, count: usize) {
-        self.open.fetch_sub(count, Ordering::Relaxed);
-    }
 }
 
 /// Reads a file that the kernel renders as a whole for each read at offset 0.
@@ -281,56 +330,7 @@ pub(crate) fn read_at_once(file: &File, text: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// All directories in use, so that containers share those of their common ancestors.
-#[derive(Debug)]
-pub struct Dirs {
-    budget: Arc<Budget>,
-    known: Mutex<HashMap<PathBuf, Weak<Dir>>>,
-}
-
-impl Dirs {
-    /// `most_open` files are kept open at most, over all directories.
-    pub fn new(most_open: usize) -> Self {
-        Self {
-            budget: Arc::new(Budget {
-                open: AtomicUsize::new(0),
-                most: most_open,
-            }),
-            known: Mutex::default(),
-        }
-    }
-
-    /// The directory at `path`. One that was removed is not given out again, since another may
-    /// have its name by now.
-    pub fn get(&self, path: PathBuf) -> Arc<Dir> {
-        let mut known = lock(&self.known);
-        if let Some(dir) = known.get(&path).and_then(Weak::upgrade)
-            && !dir.is_gone()
-        {
-            return dir;
-        }
-        let dir = Arc::new(Dir::new(path.clone(), Arc::clone(&self.budget)));
-        known.insert(path, Arc::downgrade(&dir));
-        dir
-    }
-
-    /// Forgets directories that no container uses any more.
-    pub fn sweep(&self) {
-        lock(&self.known).retain(|_, dir| dir.strong_count() > 0);
-    }
-
-    /// How many files are kept open.
-    pub fn open_files(&self) -> usize {
-        self.budget.open.load(Ordering::Relaxed)
-    }
-
-    /// Whether more files would be kept open if they were allowed to.
-    pub fn is_full(&self) -> bool {
-        self.open_files() >= self.budget.most
-    }
-}
-
 /// Locks without regard to poison: a panic answers one request and leaves plain values behind.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -114,7 +114,12 @@ impl Layout {
 
     /// The cgroups named by `pid_cgroup`, the text of `/proc/<pid>/cgroup`, each path cut by
     /// `trim` to the container's.
-    pub fn cgroup(&self, pid_cgroup: &[u8], trim: impl Fn(&[u8]) -> &[u8], dirs: &Dirs) -> Cgroup {
+    pub fn cgroup(
+        &self,
+        pid_cgroup: &[u8],
+        trim: impl Fn(&[u8]) -> &[u8],
+        dirs: &Arc<Dirs>,
+    ) -> Cgroup {
         let mut v2_chain: Option<Chain> = None;
         let chains = Controller::ALL.map(|controller| {
             let Some((version, root)) = &self.mounts[controller as usize] else {
@@ -134,7 +139,10 @@ impl Layout {
             }
             chain
         });
-        Cgroup { chains }
+        Cgroup {
+            dirs: Arc::clone(dirs),
+            chains,
+        }
     }
 }
 

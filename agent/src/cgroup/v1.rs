@@ -2,7 +2,7 @@
 
 use procview::account::CpuTime;
 use procview::memory::{MemoryLevel, MemoryStat};
-use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed};
+use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed, number};
 
 use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles};
 
@@ -21,7 +21,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.stat.slab_unreclaimable = dir.number("memory.kmem.usage_in_bytes").unwrap_or(0);
             own = Some(index);
         }
-        let limit = dir.limit("memory.limit_in_bytes");
+        let limit = dir.limit("memory.limit_in_bytes", now);
         let Some(limit) = limit else {
             continue;
         };
@@ -58,13 +58,12 @@ fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
 }
 
 /// `cpu.cfs_quota_us`, and `cpu.cfs_period_us` where there is a quota.
-pub(super) fn quota(chain: &Chain) -> Option<u64> {
+pub(super) fn quota(chain: &Chain, now: u64) -> Option<u64> {
     let quotas = chain.dirs.iter().filter_map(|dir| {
         // -1, no quota, is not a number here.
-        let quota_us = dir.number("cpu.cfs_quota_us")?;
-        let period_us = dir
-            .number("cpu.cfs_period_us")
-            .filter(|period| *period > 0)?;
+        let quota_us = number(dir.setting("cpu.cfs_quota_us", now).ok()?.trim_ascii())?;
+        let period_us = number(dir.setting("cpu.cfs_period_us", now).ok()?.trim_ascii())?;
+        let period_us = Some(period_us).filter(|period| *period > 0)?;
         Some(parse::microcpus(Quota {
             quota_us,
             period_us,

@@ -17,7 +17,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.stat = MemoryStat::from_v2(&text);
             own = Some(index);
         }
-        let limit = dir.limit("memory.max");
+        let limit = dir.limit("memory.max", now);
         if let Some(limit) = limit {
             let used = if own == Some(index) {
                 usage(dir, files.stat.reclaimable())
@@ -33,7 +33,7 @@ pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
             files.levels.push(MemoryLevel { limit, ..used });
         }
         if host.has_swap {
-            let limit = dir.limit("memory.swap.max");
+            let limit = dir.limit("memory.swap.max", now);
             files.swap_limit = files.swap_limit.into_iter().chain(limit).min();
             if own == Some(index) {
                 files.swap_used = dir.number("memory.swap.current").unwrap_or(0);
@@ -52,9 +52,9 @@ fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
 }
 
 /// `cpu.max`.
-pub(super) fn quota(chain: &Chain) -> Option<u64> {
+pub(super) fn quota(chain: &Chain, now: u64) -> Option<u64> {
     let quotas = chain.dirs.iter().filter_map(|dir| {
-        let text = dir.short("cpu.max").ok()?;
+        let text = dir.setting("cpu.max", now).ok()?;
         parse::cpu_max(&text).map(parse::microcpus)
     });
     quotas.min()
