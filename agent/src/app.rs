@@ -217,6 +217,8 @@ fn start_log(format: LogFormat, level: tracing::Level) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // A log that nobody reads any more must not end the agent: complaining goes to stderr too.
+        .log_internal_errors(false)
         .with_target(false);
     match format {
         LogFormat::Text => builder.with_ansi(false).init(),

@@ -1,0 +1,319 @@
+//! The `serve` command with a real FUSE mount: directories it can and cannot use, and its end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Whether the mounts can be tried. In CI they must.
+fn can_mount() -> bool {
+    let can = nix::unistd::geteuid().is_root() && Path::new("/dev/fuse").exists();
+    if !can {
+        eprintln!("NOT RUN: mounting a view takes root and /dev/fuse");
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount");
+    }
+    can
+}
+
+fn agent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procview-agent"));
+    command
+        .env_remove("RUST_BACKTRACE")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// A running agent; ended on drop.
+struct Serving(Child);
+
+impl Serving {
+    fn at(dir: &Path) -> Self {
+        let child = agent()
+            .args(["serve", "--view"])
+            .arg(dir)
+            .spawn()
+            .expect("the agent starts");
+        let mut serving = Self(child);
+        let log = serving.0.stderr.take().expect("its log");
+        let first = BufReader::new(log).lines().find_map(|line| {
+            let line = line.expect("text");
+            (!line.contains(" WARN ")).then_some(line)
+        });
+        let first = first.unwrap_or_default();
+        assert!(first.contains("serving"), "{first}");
+        serving
+    }
+
+    fn end(mut self, signal: Signal) -> std::process::ExitStatus {
+        kill(pid(&self.0), signal).expect("a running agent");
+        self.0.wait().expect("its exit status")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
+}
+
+/// The error of an agent that cannot serve.
+fn refusal(command: &mut Command, dir: &Path) -> String {
+    let Output { status, stderr, .. } = command
+        .args(["serve", "--view"])
+        .arg(dir)
+        .output()
+        .expect("the agent starts");
+    assert!(!status.success());
+    String::from_utf8_lossy(&stderr).into_owned()
+}
+
+fn is_mounted(dir: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("the mount table");
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(1) == dir.to_str())
+}
+
+#[test]
+fn signals_unmount_and_end_with_0() {
+    if !can_mount() {
+        return;
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let parent = tempfile::tempdir().expect("a directory");
+        // A directory that is not there is made.
+        let dir = parent.path().join("a/view");
+        let serving = Serving::at(&dir);
+        assert!(is_mounted(&dir));
+        let meminfo = fs::read_to_string(dir.join("proc/meminfo")).expect("meminfo");
+        assert!(meminfo.starts_with("MemTotal:"));
+        assert!(serving.end(signal).success());
+        assert!(!is_mounted(&dir));
+        fs::remove_dir(&dir).expect("an empty directory");
+    }
+}
+
+#[test]
+fn a_served_directory_is_refused_and_goes_on_being_served() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let serving = Serving::at(dir.path());
+    let error = refusal(&mut agent(), dir.path());
+    assert!(
+        error.contains("already a mounted view: stop the agent"),
+        "{error}"
+    );
+    fs::read(dir.path().join("proc/stat")).expect("still served");
+    assert!(serving.end(Signal::SIGTERM).success());
+}
+
+#[test]
+fn the_dead_mount_of_a_killed_agent_is_replaced() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let serving = Serving::at(dir.path());
+    assert!(!serving.end(Signal::SIGKILL).success());
+    let error = fs::read_dir(dir.path()).expect_err("nobody serves it");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+    let serving = Serving::at(dir.path());
+    fs::read(dir.path().join("proc/stat")).expect("served again");
+    assert!(serving.end(Signal::SIGTERM).success());
+    assert!(!is_mounted(dir.path()));
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("precious"), "data").expect("a file");
+    let error = refusal(&mut agent(), dir.path());
+    assert!(
+        error.contains("is not empty, it holds `precious`"),
+        "{error}"
+    );
+    let error = refusal(&mut agent(), &dir.path().join("precious"));
+    assert!(error.contains("is not a directory"), "{error}");
+    // Placeholders of the view's own names may lie beneath it.
+    let beneath = dir.path().join("beneath");
+    fs::create_dir_all(beneath.join("proc")).expect("a placeholder");
+    assert!(Serving::at(&beneath).end(Signal::SIGTERM).success());
+}
+
+#[test]
+fn without_root_it_says_so() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("its mode");
+    let copy = dir.path().join("agent");
+    fs::copy(env!("CARGO_BIN_EXE_procview-agent"), &copy).expect("a copy that all can run");
+    let mut command = Command::new(copy);
+    command.uid(65_534).gid(65_534).env_remove("RUST_BACKTRACE");
+    let error = refusal(&mut command, &dir.path().join("view"));
+    assert!(error.contains("takes root"), "{error}");
+}
+
+/// Runs `command` in a mount namespace of its own, after `change`.
+fn elsewhere(command: &mut Command, change: impl Fn() -> nix::Result<()> + Send + Sync + 'static) {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    let prepare = move || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+        Ok(change()?)
+    };
+    #[allow(
+        unsafe_code,
+        reason = "pre_exec is the only way to change a child's namespaces"
+    )]
+    // SAFETY: between fork and exec only system calls are made, without allocation.
+    unsafe {
+        command.pre_exec(prepare)
+    };
+}
+
+#[test]
+fn without_fuse_it_says_so() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = agent();
+    elsewhere(&mut command, || {
+        mount(
+            Some("none"),
+            "/dev",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+    });
+    let error = refusal(&mut command, dir.path());
+    assert!(
+        error.contains("cannot open /dev/fuse") && error.contains("modprobe fuse"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_cgroups_it_says_so() {
+    if !can_mount() {
+        return;
+    }
+    let (dir, empty) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("another"),
+    );
+    let mut command = agent();
+    command
+        .arg("serve")
+        .arg("--cgroup")
+        .arg(empty.path())
+        .arg("--view")
+        .arg(dir.path());
+    let output = command.output().expect("the agent starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success()
+            && error.contains("no cgroup hierarchy at")
+            && error.contains("--cgroup"),
+        "{error}"
+    );
+    assert!(!is_mounted(dir.path()));
+}
+
+#[test]
+fn a_view_is_no_source_of_a_view() {
+    if !can_mount() {
+        return;
+    }
+    let (first, second) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("another"),
+    );
+    let serving = Serving::at(first.path());
+    let mut command = agent();
+    command
+        .arg("serve")
+        .arg("--proc")
+        .arg(first.path().join("proc"))
+        .arg("--view")
+        .arg(second.path());
+    let output = command.output().expect("the agent starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && error.contains("is a FUSE file"),
+        "{error}"
+    );
+    assert!(serving.end(Signal::SIGTERM).success());
+}
+
+#[test]
+fn an_unmount_by_somebody_else_ends_it_with_an_error() {
+    if !can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut serving = Serving::at(dir.path());
+    umount2(dir.path(), MntFlags::empty()).expect("a mounted view");
+    let start = Instant::now();
+    let status = loop {
+        match serving.0.try_wait().expect("its status") {
+            Some(status) => break status,
+            None => assert!(start.elapsed() < Duration::from_secs(30), "it still runs"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!status.success());
+}
+
+#[test]
+fn bad_flags_are_named() {
+    for (arguments, named) in [
+        (&["serve"][..], "--view"),
+        (
+            &["serve", "--view", "/x", "--files", "meminfo,memory"][..],
+            "no file is called `memory`",
+        ),
+        (
+            &["serve", "--view", "/x", "--cpu-rounding", "up"][..],
+            "ceil, floor, round",
+        ),
+        (&["render", "meminfo", "--pid", "-1"][..], "--pid"),
+        (
+            &["render", "meminfo", "--pid", "4194305"][..],
+            "no process 4194305",
+        ),
+        (
+            &["render", "version", "--pid", "1"][..],
+            "the view has no file version",
+        ),
+    ] {
+        let output = agent().args(arguments).output().expect("the agent starts");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && error.contains(named),
+            "{arguments:?}: {error}"
+        );
+    }
+}
