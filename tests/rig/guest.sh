@@ -72,7 +72,7 @@ drive scratch "$work/scratch" ""
 [ -z "$out" ] || { truncate -s 64M "$work/out"; drive out "$work/out" ""; }
 
 # QEMU 7.2 emulates cmpxchg16b wrongly: a processor without it.
-TMPDIR=$work timeout -k 5 "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64,-cx16 -m "$memory" -smp "$cpus" \
+TMPDIR=$work timeout --foreground -k 5 "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu qemu64,-cx16 -m "$memory" -smp "$cpus" \
   -nodefaults -no-user-config -nographic -no-reboot -serial stdio "${drives[@]}" -kernel "$folder/vmlinuz" -initrd "$work/initrd" \
   -append "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t psi=1 mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on" \
   < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$work/log" |
