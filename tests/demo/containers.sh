@@ -24,7 +24,6 @@ start_agent() {
     kill -0 "$AGENT_PID" 2> /dev/null || break
     sleep 0.1
   done
-  cat "$TMP/agent.log" >&2
   die "the agent serves no view"
 }
 
@@ -113,9 +112,10 @@ clean_up() {
     [ ! -d "$TMP/runc/${IDS[$name]}" ] || runc_ delete --force "${IDS[$name]}" 2> /dev/null
   done
   if [ -n "$AGENT_PID" ]; then
-    kill -TERM "$AGENT_PID" 2> /dev/null
-    wait "$AGENT_PID" 2> /dev/null
+    kill -TERM "$AGENT_PID" 2> /dev/null || echo "demo.sh: the agent had ended" >&2
+    wait "$AGENT_PID" 2> /dev/null || echo "demo.sh: the agent ended with status $?" >&2
   fi
+  [ "$status" != 1 ] || sed 's/^/agent: /' "$TMP/agent.log" 2> /dev/null | tail -20 >&2
   ! mountpoint -q "$TMP/view" || umount -l "$TMP/view"
   find "$CGROUP" -maxdepth 3 -depth -path "*/$GROUP*" -type d -exec rmdir {} + 2> /dev/null
   rm -rf --one-file-system "$TMP"
