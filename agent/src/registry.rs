@@ -89,7 +89,8 @@ impl Registry {
         }
     }
 
-    fn owner_by_text(&self, text: &[u8]) -> Owner {
+    /// Whose view a thread gets whose `/proc/<tid>/cgroup` is `text`.
+    pub fn owner_by_text(&self, text: &[u8]) -> Owner {
         if let Some(owner) = self.table().by_text.get(text) {
             match owner {
                 Owner::Container(container) if container.cgroup().is_gone() => {}

@@ -58,16 +58,18 @@ impl Layout {
     /// # Errors
     /// [`LayoutError::NotThere`] if there is no hierarchy of either version.
     pub fn detect(root: &Path) -> Result<Self, LayoutError> {
-        let unified = [root.to_path_buf(), root.join("unified")]
-            .into_iter()
-            .find(|path| path.join("cgroup.controllers").exists());
+        let is_unified = |path: &Path| path.join("cgroup.controllers").exists();
+        // Below a v2 root a directory called `memory` is a cgroup, not a hierarchy.
+        let only_v2 = is_unified(root);
+        let unified = [root.to_path_buf(), root.join("unified")];
+        let unified = unified.into_iter().find(|path| is_unified(path));
         let offered = unified
             .as_ref()
             .and_then(|path| std::fs::read(path.join("cgroup.controllers")).ok())
             .unwrap_or_default();
         let mount = |controller: Controller| {
             let v1 = controller.v1_name().map(|name| root.join(name));
-            if let Some(path) = v1.filter(|path| path.join("cgroup.procs").exists()) {
+            if let Some(path) = v1.filter(|path| !only_v2 && is_filled(path)) {
                 return Some((Version::V1, path));
             }
             let offers =
@@ -146,6 +148,11 @@ impl Layout {
     }
 }
 
+/// Whether `path` is a directory with something in it: a mounted hierarchy, not a mount point.
+fn is_filled(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 fn line_of(controller: Controller, version: Version, pid_cgroup: &[u8]) -> Option<CgroupLine<'_>> {
     let name = controller.v1_name();
     cgroup_lines(pid_cgroup).find(|line| match version {
@@ -173,4 +180,47 @@ fn chain(version: Version, root: &Path, path: &[u8], dirs: &Dirs) -> Chain {
         })
         .collect();
     Chain { version, dirs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for file in files {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("its directory");
+            std::fs::write(path, "cpuset cpu io memory pids\n").expect("the file");
+        }
+        root
+    }
+
+    #[test]
+    fn the_layout_is_found() {
+        let layout =
+            |files: &[&str]| Layout::detect(tree(files).path()).map(|layout| layout.describe());
+        assert_eq!(layout(&["cgroup.controllers"]).ok(), Some("v2"));
+        // A cgroup of that name is no v1 hierarchy.
+        assert_eq!(
+            layout(&["cgroup.controllers", "memory/cgroup.procs"]).ok(),
+            Some("v2")
+        );
+        assert_eq!(layout(&["memory/tasks", "cpu/tasks"]).ok(), Some("v1"));
+        let hybrid = ["memory/tasks", "unified/cgroup.controllers"];
+        assert_eq!(layout(&hybrid).ok(), Some("hybrid"));
+        assert!(layout(&[]).is_err());
+    }
+
+    #[test]
+    fn a_path_out_of_the_root_has_no_cgroups() {
+        let root = tree(&["cgroup.controllers"]);
+        let layout = Layout::detect(root.path()).expect("a hierarchy");
+        let dirs = Arc::new(Dirs::new(10));
+        let cgroup = layout.cgroup(b"0::/../../x\n", |path| path, &dirs);
+        assert!(cgroup.is_root());
+        let cgroup = layout.cgroup(b"0::/a/b\n", |path| path, &dirs);
+        let own: Vec<_> = cgroup.own().map(|dir| dir.path().to_path_buf()).collect();
+        assert!(own.iter().all(|path| *path == root.path().join("a/b")) && !own.is_empty());
+    }
 }
