@@ -1,0 +1,139 @@
+//! How exact the view is: CPU usage, load averages, counters that never fall, nothing of the host.
+//!
+//! `fidelity [--quick] [--only SECTION] [--agent FILE] [--write FILE]`, as root. It needs nothing but the
+//! agent, /dev/fuse and cgroups of either version. Ends with an error if something is out of bounds.
+
+mod agent;
+mod cgroup;
+mod counters;
+mod cpu;
+mod inside;
+mod leak;
+mod load;
+mod machine;
+mod numbers;
+mod report;
+mod steps;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::agent::Agent;
+use crate::cgroup::Tree;
+
+const SECTIONS: [&str; 4] = ["cpu", "load", "steps", "leak"];
+
+/// The command line.
+#[derive(Debug, Default)]
+struct Arguments {
+    quick: bool,
+    only: Option<String>,
+    agent: Option<PathBuf>,
+    write: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    let result = match words.peek().map(String::as_str) {
+        // A short life, to make forks.
+        Some("--nothing") => return ExitCode::SUCCESS,
+        Some(first) => worker::run(first).map(|result| result.map(|()| true)),
+        None => None,
+    };
+    match result.unwrap_or_else(|| parse(words).and_then(run)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fidelity: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .with_context(|| format!("{word} needs a value"))
+        };
+        match word.as_str() {
+            "--quick" => arguments.quick = true,
+            "--only" => arguments.only = Some(value()?),
+            "--agent" => arguments.agent = Some(value()?.into()),
+            "--write" => arguments.write = Some(value()?.into()),
+            _ => bail!(
+                "unknown argument {word}: [--quick] [--only {}] [--agent FILE] [--write FILE]",
+                SECTIONS.join("|")
+            ),
+        }
+    }
+    if let Some(only) = &arguments.only
+        && !SECTIONS.contains(&only.as_str())
+    {
+        bail!("no section {only}: there are {}", SECTIONS.join(", "));
+    }
+    Ok(arguments)
+}
+
+/// Measures, prints, and says whether all is within bounds.
+fn run(arguments: Arguments) -> Result<bool> {
+    let Arguments {
+        quick,
+        only,
+        agent,
+        write,
+    } = arguments;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("run it as root: it makes cgroups and a mount");
+    }
+    let path = match agent {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("procview-agent"),
+    };
+    if !path.exists() {
+        bail!(
+            "no agent at {}: build it with `cargo build --release -p procview-agent`, or name it with --agent",
+            path.display()
+        );
+    }
+    // Dropped last: what still runs in the cgroups ends then.
+    let tree = Tree::new()?;
+    let mut agent = Agent::start(&path)?;
+    let command = "cargo run --release -p procview-tests --bin fidelity --";
+    let command = format!("{command}{}", if quick { " --quick" } else { "" });
+    let command = command.trim_end_matches(" --");
+    let mut text = machine::describe(&path, tree.describe(), command);
+    let mut failed = 0;
+    for section in SECTIONS {
+        if only.as_ref().is_some_and(|only| only != section) {
+            continue;
+        }
+        eprintln!("fidelity: {section}");
+        let view = agent.view();
+        let table = match section {
+            "cpu" => cpu::measure(&tree, view, quick),
+            "load" => load::measure(&tree, view, quick),
+            "steps" => steps::measure(&tree, view, quick),
+            _ => leak::measure(&tree, view),
+        };
+        // A dead agent explains all else.
+        agent.check()?;
+        let table = table.with_context(|| format!("cannot measure {section}"))?;
+        failed += table.failed();
+        text.push('\n');
+        text.push_str(&table.markdown());
+    }
+    println!("{text}");
+    if let Some(path) = write {
+        std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if failed > 0 {
+        eprintln!("fidelity: {failed} of the values are out of bounds");
+    }
+    Ok(failed == 0)
+}
