@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use procview::cpu::Rounding;
 use procview::parse::thread_stat;
@@ -82,6 +82,13 @@ impl Registry {
         let mut text = Vec::new();
         match self.callers.cgroup(tid, &mut text) {
             Ok(()) => self.owner_by_text(&text),
+            Err(_) if tid == 0 => {
+                static ONCE: Once = Once::new();
+                ONCE.call_once(|| {
+                    tracing::warn!("a reader is outside of this pid namespace and sees the host's files; run the agent with the host's pid namespace (hostPID: true)");
+                });
+                Owner::Host
+            }
             Err(error) => {
                 tracing::debug!(tid, %error, "cannot tell whose thread this is");
                 Owner::Host
