@@ -1,1 +1,17 @@
-//! placeholder
+//! What the tests need beside the agent: cgroups, containers and machines with other kernels.
+//!
+//! ```text
+//! Machine  what this machine has, or why a test cannot run
+//!   Agent      a running procview-agent and its view
+//!   Pod        a cgroup as Kubernetes makes them; Group: one level of it, for a container
+//!     run_in       a plain process in a group: the cheap form of a container
+//!   guest      a test binary in an emulated machine with another kernel
+//! ```
+//!
+//! Everything is a value that removes what it made when it is dropped.
+
+pub mod agent;
+pub mod cgroup;
+pub mod guest;
+pub mod machine;
+pub mod process;

@@ -1,0 +1,419 @@
+//! Cgroups as deep as Kubernetes makes them, the same on v1 and v2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::machine::{read, wait_for};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The period of every CPU quota, in microseconds.
+pub const PERIOD: u64 = 100_000;
+
+/// Which controllers are mounted where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// One hierarchy a controller (or a few), and maybe a v2 one without controllers.
+    V1(Vec<PathBuf>),
+    /// One hierarchy.
+    V2,
+}
+
+/// What a group may use; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of swap. On v1 it needs `memory` as well.
+    pub swap: Option<u64>,
+    /// CPUs by quota.
+    pub cpus: Option<f64>,
+    /// The CPUs, as a list.
+    pub cpuset: Option<String>,
+}
+
+/// A pod's cgroup, at a path like Kubernetes'. Dropping it kills what runs in it and removes it.
+#[derive(Debug)]
+pub struct Pod {
+    group: Group,
+    top: Group,
+}
+
+/// One cgroup, in every hierarchy.
+#[derive(Debug, Clone)]
+pub struct Group {
+    layout: Layout,
+    path: String,
+}
+
+impl Layout {
+    /// The layout of this machine.
+    ///
+    /// # Errors
+    /// If there are no cgroups.
+    pub fn detect() -> Result<Self> {
+        if Path::new(ROOT).join("cgroup.controllers").exists() {
+            return Ok(Self::V2);
+        }
+        let mut trees = Vec::new();
+        for entry in fs::read_dir(ROOT).context("no cgroups")? {
+            let path = entry?.path();
+            // Links such as `cpu` to `cpu,cpuacct` are the same hierarchy.
+            if !path.is_symlink() && path.join("cgroup.procs").exists() {
+                trees.push(path);
+            }
+        }
+        if trees.is_empty() {
+            bail!("no cgroup hierarchy is mounted at {ROOT}");
+        }
+        Ok(Self::V1(trees))
+    }
+
+    fn trees(&self) -> Vec<PathBuf> {
+        match self {
+            Self::V1(trees) => trees.clone(),
+            Self::V2 => vec![ROOT.into()],
+        }
+    }
+
+    fn tree(&self, controller: &str) -> Result<PathBuf> {
+        let Self::V1(trees) = self else {
+            return Ok(ROOT.into());
+        };
+        let has = |tree: &&PathBuf| {
+            let name = tree.file_name().unwrap_or_default().to_string_lossy();
+            name.split(',').any(|name| name == controller)
+        };
+        let tree = trees.iter().find(has);
+        tree.cloned()
+            .with_context(|| format!("no cgroup v1 controller {controller}"))
+    }
+}
+
+impl Pod {
+    /// Makes a pod of its own.
+    ///
+    /// # Errors
+    /// If the cgroups cannot be made.
+    pub fn new(layout: &Layout) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let top = Group {
+            layout: layout.clone(),
+            path: format!("/procview-test-{}-{number}", std::process::id()),
+        };
+        let pod = Self {
+            group: top.child("kubepods/burstable/pod3f1c9a52-6d0e-4c11-9a3e-0f6f3c1d2b77"),
+            top,
+        };
+        pod.group.make()?;
+        Ok(pod)
+    }
+
+    /// The pod's own group, which holds its containers'.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The group of a container, not yet made: runtimes make it themselves.
+    #[must_use]
+    pub fn container_to_be(&self, id: &str) -> Group {
+        self.group.child(id)
+    }
+
+    /// Makes the group of a container.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn container(&self, limits: &Limits) -> Result<Group> {
+        let group = self.group.child(&container_id());
+        group.make()?;
+        group.set(limits)?;
+        Ok(group)
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if let Err(error) = self.top.remove() {
+            // Later tests do not depend on it.
+            eprintln!("cannot remove {}: {error:#}", self.top.path);
+        }
+    }
+}
+
+impl Group {
+    /// The root group, whose processes see the machine itself.
+    #[must_use]
+    pub fn root(layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+            path: String::new(),
+        }
+    }
+
+    /// The path below the root of each hierarchy.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The group of that name in this one, not made.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        Self {
+            layout: self.layout.clone(),
+            path: format!("{}/{name}", self.path),
+        }
+    }
+
+    /// Makes it and all above it.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn make(&self) -> Result<()> {
+        for tree in self.layout.trees() {
+            let mut dir = tree;
+            for name in self.path.split('/').filter(|name| !name.is_empty()) {
+                if self.layout == Layout::V2 {
+                    hand_out_controllers(&dir)?;
+                }
+                let parent = dir.clone();
+                dir.push(name);
+                if dir.exists() {
+                    continue;
+                }
+                fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+                for file in ["cpuset.cpus", "cpuset.mems"] {
+                    // v1 takes no process before these are set; on v2 they are inherited.
+                    if self.layout != Layout::V2 && dir.join(file).exists() {
+                        write(&dir.join(file), read(parent.join(file))?.trim())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or has no such limit.
+    pub fn set(&self, limits: &Limits) -> Result<()> {
+        let Limits {
+            memory,
+            swap,
+            cpus,
+            cpuset,
+        } = limits;
+        if let Some(cpus) = cpus {
+            // Truncation is of what is far below a microsecond.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let quota = (cpus * PERIOD as f64).round() as u64;
+            match self.layout {
+                Layout::V2 => self.write("cpu", "cpu.max", &format!("{quota} {PERIOD}"))?,
+                Layout::V1(_) => {
+                    self.write("cpu", "cpu.cfs_period_us", &PERIOD.to_string())?;
+                    self.write("cpu", "cpu.cfs_quota_us", &quota.to_string())?;
+                }
+            }
+        }
+        if let Some(cpuset) = cpuset {
+            self.write("cpuset", "cpuset.cpus", cpuset)?;
+        }
+        match self.layout {
+            Layout::V2 => {
+                if let Some(memory) = memory {
+                    self.write("memory", "memory.max", &memory.to_string())?;
+                }
+                if let Some(swap) = swap {
+                    self.write("memory", "memory.swap.max", &swap.to_string())?;
+                }
+            }
+            Layout::V1(_) => self.set_memory_v1(*memory, *swap)?,
+        }
+        Ok(())
+    }
+
+    fn set_memory_v1(&self, memory: Option<u64>, swap: Option<u64>) -> Result<()> {
+        let Some(memory) = memory else {
+            if swap.is_some() {
+                bail!("on cgroup v1 a swap limit needs a memory limit");
+            }
+            return Ok(());
+        };
+        // The limit with swap must never be below the one without: which is first depends on
+        // whether they go up or down.
+        let both = memory + swap.unwrap_or(0);
+        let set_both = || match swap {
+            Some(_) => self.write("memory", "memory.memsw.limit_in_bytes", &both.to_string()),
+            None => Ok(()),
+        };
+        let early = set_both();
+        self.write("memory", "memory.limit_in_bytes", &memory.to_string())?;
+        early.or_else(|_| set_both())
+    }
+
+    /// Takes the memory and CPU limits away.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn unlimited(&self) -> Result<()> {
+        match self.layout {
+            Layout::V2 => {
+                self.write("memory", "memory.max", "max")?;
+                self.write("cpu", "cpu.max", "max")
+            }
+            Layout::V1(_) => {
+                self.write("memory", "memory.limit_in_bytes", "-1")?;
+                self.write("cpu", "cpu.cfs_quota_us", "-1")
+            }
+        }
+    }
+
+    /// Bytes of memory that are charged to it.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn memory_usage(&self) -> Result<u64> {
+        let file = match self.layout {
+            Layout::V2 => "memory.current",
+            Layout::V1(_) => "memory.usage_in_bytes",
+        };
+        Ok(self.read("memory", file)?.trim().parse()?)
+    }
+
+    /// Microseconds of CPU time that it used.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn cpu_usage(&self) -> Result<u64> {
+        match self.layout {
+            Layout::V2 => {
+                let stat = self.read("cpu", "cpu.stat")?;
+                let usage = stat
+                    .lines()
+                    .find_map(|line| line.strip_prefix("usage_usec "));
+                Ok(usage.context("no usage_usec")?.parse()?)
+            }
+            Layout::V1(_) => {
+                let usage: u64 = self.read("cpuacct", "cpuacct.usage")?.trim().parse()?;
+                Ok(usage / 1000)
+            }
+        }
+    }
+
+    /// One of its files. v2 has one hierarchy and no use for the controller.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, controller: &str, file: &str) -> Result<String> {
+        read(self.dir(&self.layout.tree(controller)?).join(file))
+    }
+
+    /// Writes one of its files.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn write(&self, controller: &str, file: &str, text: &str) -> Result<()> {
+        write(&self.dir(&self.layout.tree(controller)?).join(file), text)
+    }
+
+    /// The files to write a process's number to, to bring it in.
+    #[must_use]
+    pub fn procs(&self) -> Vec<PathBuf> {
+        let trees = self.layout.trees();
+        let files = trees.iter().map(|tree| self.dir(tree).join("cgroup.procs"));
+        files.collect()
+    }
+
+    /// Whether a process is in it, in every hierarchy.
+    ///
+    /// # Errors
+    /// If the group cannot be read.
+    pub fn holds(&self, pid: u32) -> Result<bool> {
+        let pid = pid.to_string();
+        for file in self.procs() {
+            if !read(file)?.lines().any(|line| line == pid) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn dir(&self, tree: &Path) -> PathBuf {
+        tree.join(self.path.trim_start_matches('/'))
+    }
+
+    /// Kills what runs in it and removes it with all below it.
+    fn remove(&self) -> Result<()> {
+        for tree in self.layout.trees() {
+            let top = self.dir(&tree);
+            wait_for("a cgroup to be empty", || {
+                for dir in tree_of(&top) {
+                    for pid in read(dir.join("cgroup.procs")).unwrap_or_default().lines() {
+                        // It may have ended by itself.
+                        let _ = kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL);
+                    }
+                    // Busy until the last process has gone.
+                    let _ = fs::remove_dir(dir);
+                }
+                Ok((!top.exists()).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// An identifier as runtimes make them, of 64 hexadecimal digits.
+#[must_use]
+pub fn container_id() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:032x}{:032x}", std::process::id(), number)
+}
+
+fn hand_out_controllers(dir: &Path) -> Result<()> {
+    let controllers = read(dir.join("cgroup.controllers"))?;
+    let all: Vec<_> = controllers
+        .split_whitespace()
+        .map(|name| format!("+{name}"))
+        .collect();
+    write(&dir.join("cgroup.subtree_control"), &all.join(" "))
+}
+
+/// The directory and all below it, the deepest first.
+fn tree_of(top: &Path) -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(top).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            dirs.extend(tree_of(&entry.path()));
+        }
+    }
+    dirs.push(top.to_owned());
+    dirs
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    // EBUSY passes when the kernel has moved what is on its way.
+    for _ in 0..20 {
+        match fs::write(path, text) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            other => {
+                return other
+                    .with_context(|| format!("cannot write {text:?} to {}", path.display()));
+            }
+        }
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {text:?} to {}", path.display()))
+}

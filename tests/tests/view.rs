@@ -1,0 +1,439 @@
+//! The view as plain processes in cgroups see it. Runs on this machine and, by `guest.rs`, in guests
+//! with cgroup v2.
+
+use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use procview_tests::agent::Agent;
+use procview_tests::cgroup::{Group, Limits, Pod};
+use procview_tests::machine::{Machine, Need, read, wait_for};
+use procview_tests::process::{Process, read_in, run_in};
+
+const MIB: u64 = 1 << 20;
+
+fn limits(memory: u64, cpus: f64) -> Limits {
+    Limits {
+        memory: Some(memory),
+        cpus: Some(cpus),
+        ..Limits::default()
+    }
+}
+
+/// The number in a line such as `MemTotal: 1 kB` or `cpu 1 2 3`.
+fn number(text: &str, key: &str, column: usize) -> Result<u64> {
+    let line = text
+        .lines()
+        .find(|line| line.split([':', ' ']).next() == Some(key));
+    let line = line.with_context(|| format!("no {key} in {text}"))?;
+    let word = line.split_whitespace().nth(column);
+    Ok(word.with_context(|| line.to_owned())?.parse()?)
+}
+
+/// Kilobytes in a line of meminfo.
+fn kilobytes(group: &Group, agent: &Agent, key: &str) -> Result<u64> {
+    number(&read_in(group, agent.file("/proc/meminfo"))?, key, 1)
+}
+
+/// The CPUs that every file shows; an error if they do not agree.
+fn cpus(group: &Group, agent: &Agent) -> Result<usize> {
+    let online = read_in(group, agent.file("/sys/devices/system/cpu/online"))?;
+    let stat = read_in(group, agent.file("/proc/stat"))?;
+    let info = read_in(group, agent.file("/proc/cpuinfo"))?;
+    let names = run_in(
+        group,
+        &[
+            "ls",
+            &agent.file("/sys/devices/system/cpu").to_string_lossy(),
+        ],
+    )?;
+    let is_cpu = |name: &str| {
+        name.strip_prefix("cpu")
+            .is_some_and(|rest| rest.parse::<usize>().is_ok())
+    };
+    let count = names.lines().filter(|name| is_cpu(name)).count();
+    let expected = match count {
+        1 => "0\n".to_owned(),
+        _ => format!("0-{}\n", count.saturating_sub(1)),
+    };
+    ensure!(online == expected, "{count} directories, online {online}");
+    let of_stat = stat
+        .lines()
+        .filter(|line| is_cpu(line.split(' ').next().unwrap_or_default()))
+        .count();
+    ensure!(of_stat == count, "{count} directories, stat {stat}");
+    let of_info = info.matches("processor\t").count();
+    ensure!(of_info == count, "{count} directories, cpuinfo {info}");
+    Ok(count)
+}
+
+#[test]
+fn each_container_sees_its_own() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let small = pod.container(&limits(100 * MIB, 1.0))?;
+    let large = pod.container(&limits(200 * MIB, 1.0))?;
+    assert_eq!(kilobytes(&small, &agent, "MemTotal")?, 100 * 1024);
+    assert_eq!(kilobytes(&large, &agent, "MemTotal")?, 200 * 1024);
+    // Whatever a container makes within its group has its size.
+    let within = small.child("init.scope");
+    within.make()?;
+    assert_eq!(kilobytes(&within, &agent, "MemTotal")?, 100 * 1024);
+    Ok(())
+}
+
+#[test]
+fn the_root_group_sees_the_machine() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let root = Group::root(machine.layout());
+    let total = number(&read("/proc/meminfo")?, "MemTotal", 1)?;
+    assert_eq!(kilobytes(&root, &agent, "MemTotal")?, total);
+    assert_eq!(cpus(&root, &agent)?, machine.cpus()?);
+    let cpuinfo = read_in(&root, agent.file("/proc/cpuinfo"))?;
+    assert_eq!(
+        cpuinfo.lines().count(),
+        read("/proc/cpuinfo")?.lines().count()
+    );
+    Ok(())
+}
+
+#[test]
+fn meminfo_has_the_hosts_lines_and_sane_numbers() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(64 * MIB, 1.0))?;
+    let text = read_in(&group, agent.file("/proc/meminfo"))?;
+    let keys = |text: &str| -> Vec<_> {
+        let keys = text.lines().map(|line| line.split(':').next());
+        keys.map(|key| key.unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(keys(&text), keys(&read("/proc/meminfo")?));
+    let free = number(&text, "MemFree", 1)?;
+    let available = number(&text, "MemAvailable", 1)?;
+    ensure!(free <= available && available <= 64 * 1024, "{text}");
+    ensure!(free > 32 * 1024, "an idle container uses little: {text}");
+    let swap = number(&text, "SwapTotal", 1)?;
+    ensure!(number(&text, "SwapFree", 1)? <= swap, "{text}");
+    Ok(())
+}
+
+#[test]
+fn used_memory_shows() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(256 * MIB, 1.0))?;
+    let before = kilobytes(&group, &agent, "MemFree")?;
+    // A shell that holds 32 MiB of text, and then waits.
+    let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); read y";
+    let _user = Process::start(&group, &["sh", "-c", script])?;
+    wait_for("memory to be used", || {
+        Ok((group.memory_usage()? > 32 * MIB).then_some(()))
+    })?;
+    wait_for("MemFree to show it", || {
+        let free = kilobytes(&group, &agent, "MemFree")?;
+        Ok((free + 30 * 1024 < before).then_some(()))
+    })
+}
+
+#[test]
+fn a_limit_of_the_pod_is_a_limit_of_its_containers() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    pod.group().set(&limits(100 * MIB, 1.0))?;
+    let group = pod.container(&Limits::default())?;
+    let sibling = pod.container(&Limits::default())?;
+    assert_eq!(kilobytes(&group, &agent, "MemTotal")?, 100 * 1024);
+    assert_eq!(cpus(&group, &agent)?, 1);
+    // What one uses the other has not.
+    let before = kilobytes(&group, &agent, "MemFree")?;
+    let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); read y";
+    let _user = Process::start(&sibling, &["sh", "-c", script])?;
+    wait_for("the sibling's memory to show in MemFree", || {
+        let free = kilobytes(&group, &agent, "MemFree")?;
+        Ok((free + 30 * 1024 < before).then_some(()))
+    })
+}
+
+#[test]
+fn cpus_are_quota_and_cpuset() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let host = machine.cpus()?;
+    let group = pod.container(&Limits::default())?;
+    assert_eq!(cpus(&group, &agent)?, host);
+    for (quota, expected) in [(0.1, 1), (1.0, 1), (1.5, 2.min(host)), (64.0, host)] {
+        group.set(&limits(64 * MIB, quota))?;
+        assert_eq!(cpus(&group, &agent)?, expected, "{quota} CPUs");
+    }
+    let last = host.saturating_sub(1).to_string();
+    group.set(&Limits {
+        cpuset: Some(last),
+        ..Limits::default()
+    })?;
+    assert_eq!(cpus(&group, &agent)?, 1, "one CPU by cpuset");
+    Ok(())
+}
+
+#[test]
+fn a_resize_shows_at_once() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(64 * MIB, 1.0))?;
+    for memory in [64, 128, 32, 256, 33] {
+        group.set(&limits(memory * MIB, 1.0))?;
+        assert_eq!(kilobytes(&group, &agent, "MemTotal")?, memory * 1024);
+    }
+    group.unlimited()?;
+    let total = number(&read("/proc/meminfo")?, "MemTotal", 1)?;
+    assert_eq!(kilobytes(&group, &agent, "MemTotal")?, total);
+    Ok(())
+}
+
+#[test]
+fn swap_is_the_groups() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&Limits {
+        memory: Some(64 * MIB),
+        swap: Some(16 * MIB),
+        ..Limits::default()
+    })?;
+    let host = number(&read("/proc/meminfo")?, "SwapTotal", 1)?;
+    let expected = host.min(16 * 1024);
+    assert_eq!(kilobytes(&group, &agent, "SwapTotal")?, expected);
+    let swaps = read_in(&group, agent.file("/proc/swaps"))?;
+    let lines = if expected == 0 { 1 } else { 2 };
+    assert_eq!(swaps.lines().count(), lines, "{swaps}");
+    Ok(())
+}
+
+#[test]
+fn stat_counts_the_groups_time() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(64 * MIB, 0.5))?;
+    let idle = pod.container(&limits(64 * MIB, 0.5))?;
+    let _waits = Process::idle(&idle)?;
+    let _works = Process::busy(&group)?;
+    let sum = |text: &str| -> Result<(u64, u64)> {
+        let used = number(text, "cpu", 1)? + number(text, "cpu", 2)? + number(text, "cpu", 3)?;
+        Ok((used, number(text, "cpu", 4)?))
+    };
+    let stat = || -> Result<_> {
+        let of = |group: &Group| sum(&read_in(group, agent.file("/proc/stat"))?);
+        Ok((of(&group)?, of(&idle)?))
+    };
+    let (busy_before, idle_before) = stat()?;
+    let kernel_before = group.cpu_usage()?;
+    thread::sleep(Duration::from_secs(4));
+    let kernel = (group.cpu_usage()? - kernel_before) / 10_000;
+    let (busy, idle) = stat()?;
+    let used = busy.0.checked_sub(busy_before.0).context("falls")?;
+    ensure!(
+        used.abs_diff(kernel) <= 10 + kernel / 5,
+        "{used} ticks, the kernel counted {kernel}"
+    );
+    busy.1.checked_sub(busy_before.1).context("idle falls")?;
+    let rest = idle.1.checked_sub(idle_before.1).context("idle falls")?;
+    let used = idle.0.checked_sub(idle_before.0).context("falls")?;
+    // Readers in it use a little; its neighbour's time is not its own.
+    ensure!(used <= 60 && rest >= 100, "{used} used, {rest} idle");
+    Ok(())
+}
+
+#[test]
+fn load_is_the_groups() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let busy = pod.container(&limits(64 * MIB, 1.0))?;
+    let idle = pod.container(&limits(64 * MIB, 1.0))?;
+    let _works = Process::busy(&busy)?;
+    let _waits = Process::idle(&idle)?;
+    let load = |group: &Group| -> Result<f64> {
+        let text = read_in(group, agent.file("/proc/loadavg"))?;
+        let fields: Vec<_> = text.split_whitespace().collect();
+        ensure!(fields.len() == 5, "{text}");
+        Ok(fields.first().unwrap_or(&"").parse()?)
+    };
+    wait_for(
+        "the load to rise",
+        || Ok((load(&busy)? > 0.1).then_some(())),
+    )?;
+    ensure!(load(&busy)? < 2.0, "one process is a load of 1");
+    ensure!(load(&idle)? < 0.1, "a neighbour's load is not its own");
+    Ok(())
+}
+
+#[test]
+fn uptime_is_the_containers() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(64 * MIB, 1.0))?;
+    let _first = Process::idle(&group)?;
+    thread::sleep(Duration::from_secs(1));
+    let uptime = || -> Result<f64> {
+        let text = read_in(&group, agent.file("/proc/uptime"))?;
+        Ok(text.split(' ').next().unwrap_or_default().parse()?)
+    };
+    let first = uptime()?;
+    ensure!((0.5..60.0).contains(&first), "{first}");
+    ensure!(uptime()? >= first);
+    Ok(())
+}
+
+#[test]
+fn nothing_can_be_written() -> Result<()> {
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    for path in [
+        "/proc/meminfo",
+        "/proc/stat",
+        "/sys/devices/system/cpu/online",
+    ] {
+        let error = fs::write(agent.file(path), "x").err();
+        let number = error.and_then(|error| error.raw_os_error());
+        assert_eq!(number, Some(libc::EACCES), "{path}");
+    }
+    for path in ["/new", "/proc/new"] {
+        ensure!(fs::write(agent.file(path), "x").is_err(), "{path}");
+        ensure!(fs::create_dir(agent.file(path)).is_err(), "{path}");
+    }
+    ensure!(fs::remove_file(agent.file("/proc/meminfo")).is_err());
+    Ok(())
+}
+
+#[test]
+fn one_open_file_is_one_snapshot() -> Result<()> {
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let mut file = fs::File::open(agent.file("/proc/meminfo"))?;
+    assert_eq!(file.metadata()?.len(), 0);
+    // At any offset, without an earlier read.
+    let mut part = [0; 10];
+    file.read_exact_at(&mut part, 40)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    ensure!(text.starts_with("MemTotal:"), "{text}");
+    assert_eq!(file.read_at(&mut part, u64::try_from(text.len())?)?, 0);
+    assert_eq!(file.read_at(&mut part, 1 << 20)?, 0);
+    // The start is rendered anew, and is whole.
+    file.seek(SeekFrom::Start(0))?;
+    let mut again = String::new();
+    file.read_to_string(&mut again)?;
+    assert_eq!(again.lines().count(), text.lines().count());
+    Ok(())
+}
+
+#[test]
+fn what_is_listed_can_be_read() -> Result<()> {
+    /// Reads all files below, and counts them.
+    fn walk(view: &Path, dir: &Path) -> Result<usize> {
+        let mut seen = 0;
+        for entry in fs::read_dir(view.join(dir)).with_context(|| dir.display().to_string())? {
+            let path = dir.join(entry?.file_name());
+            let shown = view.join(&path);
+            if shown.is_symlink() {
+                continue;
+            }
+            if shown.is_dir() {
+                seen += walk(view, &path)?;
+                continue;
+            }
+            seen += 1;
+            if let Err(error) = fs::read(&shown) {
+                // The kernel itself has files in /sys that always fail, such as power/autosuspend_delay_ms.
+                let host = fs::read(Path::new("/").join(&path)).err();
+                let host = host.and_then(|error| error.raw_os_error());
+                ensure!(error.raw_os_error() == host, "{}: {error}", path.display());
+            }
+        }
+        Ok(seen)
+    }
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let seen = walk(&agent.view(), Path::new(""))?;
+    ensure!(seen > 12, "{seen} files");
+    let error = fs::read(agent.file("/proc/cmdline")).err();
+    let number = error.and_then(|error| error.raw_os_error());
+    assert_eq!(number, Some(libc::ENOENT));
+    Ok(())
+}
+
+#[test]
+fn render_prints_what_the_view_shows() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let group = pod.container(&limits(64 * MIB, 1.0))?;
+    let process = Process::idle(&group)?;
+    for path in [
+        "/proc/cpuinfo",
+        "/proc/swaps",
+        "/sys/devices/system/cpu/online",
+    ] {
+        let shown = read_in(&group, agent.file(path))?;
+        assert_eq!(Agent::render(path, process.pid())?, shown, "{path}");
+    }
+    let total = number(&Agent::render("meminfo", process.pid())?, "MemTotal", 1)?;
+    assert_eq!(total, 64 * 1024);
+    Ok(())
+}
+
+#[test]
+fn the_agent_unmounts_when_it_ends() -> Result<()> {
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let mut agent = Agent::start(&[])?;
+    ensure!(agent.file("/proc/meminfo").exists());
+    let status = agent.stop()?;
+    ensure!(status.success(), "{status}");
+    let mounts = read("/proc/self/mountinfo")?;
+    ensure!(!mounts.contains(&*agent.view().to_string_lossy()));
+    Ok(())
+}
