@@ -5,6 +5,7 @@
 //!   Agent      a running procview-agent and its view
 //!   Pod        a cgroup as Kubernetes makes them; Group: one level of it, for a container
 //!     run_in       a plain process in a group: the cheap form of a container
+//!     Container    a real one, by runc or crun
 //!   guest      a test binary in an emulated machine with another kernel
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod container;
 pub mod guest;
 pub mod machine;
 pub mod process;

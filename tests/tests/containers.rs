@@ -1,0 +1,56 @@
+//! The view in real containers, by each runtime.
+
+use anyhow::{Context, Result, ensure};
+use procview_tests::agent::Agent;
+use procview_tests::cgroup::{Limits, Pod};
+use procview_tests::container::{Container, Runtime};
+use procview_tests::machine::{Machine, Need};
+
+const MIB: u64 = 1 << 20;
+
+fn shown_by(runtime: Runtime, program: &str) -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root, Need::Program(program)]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let limits = |memory, cpus| Limits {
+        memory: Some(memory),
+        cpus: Some(cpus),
+        ..Limits::default()
+    };
+    let view = agent.view();
+    let container = Container::start(
+        runtime,
+        &machine,
+        &pod,
+        &limits(100 * MIB, 0.5),
+        Some(&view),
+    )?;
+    let total = || -> Result<u64> {
+        let text = container.exec("awk '/^MemTotal/ {print $2}' /proc/meminfo")?;
+        text.trim().parse().context(text)
+    };
+    assert_eq!(total()?, 100 * 1024);
+    assert_eq!(container.exec("getconf _NPROCESSORS_ONLN")?.trim(), "1");
+    container.update(&limits(200 * MIB, 64.0))?;
+    assert_eq!(total()?, 200 * 1024);
+    let cpus = machine.cpus()?.to_string();
+    assert_eq!(container.exec("getconf _NPROCESSORS_ONLN")?.trim(), cpus);
+    let seen = container.exec("touch /proc/meminfo 2>&1 || true")?;
+    ensure!(seen.contains("Read-only"), "{seen}");
+    // The agent tells it from the outside as well.
+    let rendered = Agent::render("meminfo", container.pid()?)?;
+    ensure!(rendered.contains("204800 kB"), "{rendered}");
+    Ok(())
+}
+
+#[test]
+fn runc_shows_the_view() -> Result<()> {
+    shown_by(Runtime::Runc, "runc")
+}
+
+#[test]
+fn crun_shows_the_view() -> Result<()> {
+    shown_by(Runtime::Crun, "crun")
+}
