@@ -10,8 +10,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::agent::Agent;
 use crate::cgroup::{Group, Layout, Limits, PERIOD, Pod, container_id};
-use crate::machine::{Machine, read};
+use crate::machine::{Machine, Need, read};
 
 /// What of a view goes into a container: the files that runc lets be mounted, and the directory.
 pub const MOUNTS: [&str; 8] = [
@@ -218,6 +219,76 @@ impl Drop for Container {
             .command(&["delete", "--force", &self.id])
             .stderr(Stdio::null())
             .status();
+    }
+}
+
+/// A container of runc with a view, and all that it takes. The fields end in this order.
+#[derive(Debug)]
+pub struct Shown {
+    container: Container,
+    pod: Pod,
+    agent: Agent,
+}
+
+impl Shown {
+    /// With limits; nothing on a machine that cannot run it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn new(memory: u64, cpus: f64) -> Result<Option<Self>> {
+        Self::with(|_| {
+            Ok(Limits {
+                memory: Some(memory),
+                cpus: Some(cpus),
+                ..Limits::default()
+            })
+        })
+    }
+
+    /// Without a quota, but on the machine's last CPU alone.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn new_on_last_cpu(memory: u64) -> Result<Option<Self>> {
+        Self::with(|machine| {
+            Ok(Limits {
+                memory: Some(memory),
+                cpuset: Some(machine.cpus()?.saturating_sub(1).to_string()),
+                ..Limits::default()
+            })
+        })
+    }
+
+    fn with(limits: impl FnOnce(&Machine) -> Result<Limits>) -> Result<Option<Self>> {
+        let Some(machine) = Machine::with(&[Need::Root, Need::Program("runc")]) else {
+            return Ok(None);
+        };
+        let limits = limits(&machine)?;
+        let agent = Agent::start(&[])?;
+        let pod = Pod::new(machine.layout())?;
+        let view = agent.view();
+        let container = Container::start(Runtime::Runc, &machine, &pod, &limits, Some(&view))?;
+        Ok(Some(Self {
+            container,
+            pod,
+            agent,
+        }))
+    }
+
+    /// Its cgroup.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        self.container.group()
+    }
+
+    /// Runs a shell command in it and gives what it prints.
+    ///
+    /// # Errors
+    /// If it fails; with what it and the agent say.
+    pub fn exec(&self, script: &str) -> Result<String> {
+        self.container
+            .exec(script)
+            .with_context(|| format!("in {}:\n{}", self.pod.group().path(), self.agent.log()))
     }
 }
 

@@ -26,26 +26,26 @@ pub struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// Runs an integration test of this crate in the guest, with the agent under test.
+    /// Runs integration tests of this crate in the guest, with the agent under test.
     ///
     /// # Errors
     /// If a test fails or none runs, with what it printed.
-    pub fn run_test(&self, name: &str) -> Result<()> {
+    pub fn run_tests(&self, names: &[&str]) -> Result<()> {
         let payload = tempfile::tempdir()?;
-        copy(&test_binary(name)?, &payload.path().join(name))?;
+        // Nothing may be left out in there.
+        let mut command = "export CI=true TMPDIR=/run PROCVIEW_ROOTFS=/ \
+                           PROCVIEW_AGENT=/payload/procview-agent"
+            .to_owned();
+        for name in names {
+            copy(&test_binary(name)?, &payload.path().join(name))?;
+            // One after the other: their CPUs are slow.
+            command.push_str(&format!(" && ./{name} --test-threads=1 --color=never"));
+        }
         copy(&program()?, &payload.path().join("procview-agent"))?;
-        // Nothing may be left out in there. One after the other: their CPUs are slow.
-        let output = self.run(
-            payload.path(),
-            &format!(
-                "CI=true PROCVIEW_AGENT=/payload/procview-agent PROCVIEW_ROOTFS=/ \
-                 TMPDIR=/run ./{name} --test-threads=1 --color=never"
-            ),
-        )?;
-        let passed = passed(&output);
+        let output = self.run(payload.path(), &command)?;
         ensure!(
-            passed.is_some_and(|count| count > 0),
-            "no test of {name} passed on {}:\n{output}",
+            passed(&output) == Some(names.len()),
+            "not all of {names:?} passed on {}:\n{output}",
             self.kernel
         );
         Ok(())
@@ -99,11 +99,15 @@ impl Drop for Group {
     }
 }
 
-/// The number of passed tests, if the output ends in a good result.
-fn passed(output: &str) -> Option<u32> {
-    let last = output.lines().rfind(|line| !line.trim().is_empty())?;
-    let rest = last.strip_prefix("test result: ok. ")?;
-    rest.split_once(" passed")?.0.parse().ok()
+/// How many test programs ended well, each with at least one test, if the output ends in that.
+fn passed(output: &str) -> Option<usize> {
+    let good = |line: &str| {
+        let count = line.strip_prefix("test result: ok. ")?;
+        let count: u32 = count.split_once(" passed")?.0.parse().ok()?;
+        (count > 0).then_some(())
+    };
+    good(output.lines().rfind(|line| !line.trim().is_empty())?)?;
+    Some(output.lines().filter_map(good).count())
 }
 
 /// Builds an integration test of this crate if need be, and gives its program.
@@ -138,7 +142,9 @@ mod tests {
     #[test]
     fn only_a_good_result_at_the_end_counts() {
         let good = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\n";
-        assert_eq!(passed(good), Some(2));
+        assert_eq!(passed(good), Some(1));
+        assert_eq!(passed(&format!("{good}{good}")), Some(2));
+        assert_eq!(passed("test result: ok. 0 passed; 0 failed"), None);
         assert_eq!(passed("test result: FAILED. 2 passed; 1 failed"), None);
         assert_eq!(passed("test result: ok. 2 passed; 0 failed\nkilled"), None);
         assert_eq!(passed(""), None);

@@ -1,10 +1,11 @@
-//! The tests of `view.rs` on other kernels, with cgroup v2.
+//! What runs on this machine, on other kernels with cgroup v2: the view, containers, and the programs
+//! of the base system in them.
 
 use anyhow::Result;
 use procview_tests::guest::Guest;
 use procview_tests::machine::{Machine, Need};
 
-fn view_on(kernel: &str) -> Result<()> {
+fn runs_on(kernel: &str) -> Result<()> {
     let needs = [Need::Root, Need::Program("qemu-system-x86_64")];
     if Machine::with(&needs).is_none() {
         return Ok(());
@@ -13,22 +14,22 @@ fn view_on(kernel: &str) -> Result<()> {
         kernel,
         cpus: 2,
         swap: Some(64),
-        seconds: 600,
+        seconds: 900,
     };
-    guest.run_test("view")
+    guest.run_tests(&["view", "containers", "clients"])
 }
 
 #[test]
-fn the_view_is_right_on_linux_6_1() -> Result<()> {
-    view_on("6.1")
+fn all_is_right_on_linux_6_1() -> Result<()> {
+    runs_on("6.1")
 }
 
 #[test]
-fn the_view_is_right_on_linux_6_12() -> Result<()> {
-    view_on("6.12")
+fn all_is_right_on_linux_6_12() -> Result<()> {
+    runs_on("6.12")
 }
 
 #[test]
-fn the_view_is_right_on_linux_7() -> Result<()> {
-    view_on("7")
+fn all_is_right_on_linux_7() -> Result<()> {
+    runs_on("7")
 }

@@ -250,25 +250,28 @@ fn stat_counts_the_groups_time() -> Result<()> {
         let used = number(text, "cpu", 1)? + number(text, "cpu", 2)? + number(text, "cpu", 3)?;
         Ok((used, number(text, "cpu", 4)?))
     };
-    let stat = || -> Result<_> {
-        let of = |group: &Group| sum(&read_in(group, agent.file("/proc/stat"))?);
-        Ok((of(&group)?, of(&idle)?))
-    };
-    let (busy_before, idle_before) = stat()?;
-    let kernel_before = group.cpu_usage()?;
+    let stat = |group: &Group| sum(&read_in(group, agent.file("/proc/stat"))?);
+    let idle_before = stat(&idle)?;
+    // Reading takes a while: what the view counts lies between what the kernel counts within and
+    // around the two readings.
+    let around_from = group.cpu_usage()?;
+    let busy_before = stat(&group)?;
+    let within_from = group.cpu_usage()?;
     thread::sleep(Duration::from_secs(4));
-    let kernel = (group.cpu_usage()? - kernel_before) / 10_000;
-    let (busy, idle) = stat()?;
+    let within = (group.cpu_usage()? - within_from) / 10_000;
+    let busy = stat(&group)?;
+    let around = (group.cpu_usage()? - around_from) / 10_000;
+    let idle = stat(&idle)?;
     let used = busy.0.checked_sub(busy_before.0).context("falls")?;
     ensure!(
-        used.abs_diff(kernel) <= 10 + kernel / 5,
-        "{used} ticks, the kernel counted {kernel}"
+        (within.saturating_sub(10)..=around + 10).contains(&used),
+        "{used} ticks, the kernel counted {within} to {around}"
     );
     busy.1.checked_sub(busy_before.1).context("idle falls")?;
     let rest = idle.1.checked_sub(idle_before.1).context("idle falls")?;
     let used = idle.0.checked_sub(idle_before.0).context("falls")?;
     // Readers in it use a little; its neighbour's time is not its own.
-    ensure!(used <= 60 && rest >= 100, "{used} used, {rest} idle");
+    ensure!(used <= 200 && rest >= used, "{used} used, {rest} idle");
     Ok(())
 }
 
