@@ -137,10 +137,12 @@ fn disk_io(file: &Path) -> std::io::Result<()> {
 /// reading that took long, since the container is at its limit, is tried again.
 fn sample(started: Instant, stat: &str, usage: &str) -> Result<String> {
     const SHORT: Duration = Duration::from_millis(2);
+    // No more: an idle container is to stay idle.
+    const TRIES: usize = 10;
     let usage = CpuUsage::at(usage);
     let mut best: Option<(Duration, String)> = None;
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
+    for _ in 0..TRIES {
         let (before, at) = (usage.micros()?, Instant::now());
         let text = fs::read_to_string(stat)?;
         let took = at.elapsed();
@@ -153,7 +155,7 @@ fn sample(started: Instant, stat: &str, usage: &str) -> Result<String> {
             let sample = format!("{middle} {} {total} {idle}", u64::midpoint(before, after));
             best = Some((took, sample));
         }
-        if took < SHORT {
+        if took < SHORT || begun.elapsed() > Duration::from_secs(1) {
             break;
         }
     }

@@ -49,7 +49,9 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
         let text = worker.read(&path)?;
         let host = one_minute(&fs::read_to_string("/proc/loadavg")?)?;
         let elapsed = started.elapsed().as_secs_f64();
+        // Below 0 by errors of a kernel that counts the host's time by samples.
         let others = (host_busy()? - seconds(usage.micros()?) - others_before) / elapsed;
+        let others = others.max(0.0);
         let left = (1884.0_f64 / 2048.0).powf(elapsed / 5.0);
         let mut compare = |with: String, expected: f64, judged: bool| -> Result<()> {
             let shown = one_minute(&text)?;

@@ -1,6 +1,6 @@
 //! How exact the view is: CPU usage, load averages, counters that never fall, nothing of the host.
 //!
-//! `fidelity [--quick] [--only SECTION] [--agent FILE] [--write FILE]`, as root. It needs nothing but the
+//! `fidelity [--quick] [--reads N] [--only SECTION] [--agent FILE] [--write FILE]`, as root. It needs nothing but the
 //! agent, /dev/fuse and cgroups of either version. Ends with an error if something is out of bounds.
 
 mod agent;
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 4] = ["cpu", "load", "steps", "leak"];
 #[derive(Debug, Default)]
 struct Arguments {
     quick: bool,
+    reads: Option<u64>,
     only: Option<String>,
     agent: Option<PathBuf>,
     write: Option<PathBuf>,
@@ -63,11 +64,12 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
         };
         match word.as_str() {
             "--quick" => arguments.quick = true,
+            "--reads" => arguments.reads = Some(value()?.parse().context("--reads")?),
             "--only" => arguments.only = Some(value()?),
             "--agent" => arguments.agent = Some(value()?.into()),
             "--write" => arguments.write = Some(value()?.into()),
             _ => bail!(
-                "unknown argument {word}: [--quick] [--only {}] [--agent FILE] [--write FILE]",
+                "unknown argument {word}: [--quick] [--reads N] [--only {}] [--agent FILE] [--write FILE]",
                 SECTIONS.join("|")
             ),
         }
@@ -84,6 +86,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
 fn run(arguments: Arguments) -> Result<bool> {
     let Arguments {
         quick,
+        reads,
         only,
         agent,
         write,
@@ -104,10 +107,15 @@ fn run(arguments: Arguments) -> Result<bool> {
     // Dropped last: what still runs in the cgroups ends then.
     let tree = Tree::new()?;
     let mut agent = Agent::start(&path)?;
-    let command = "cargo run --release -p procview-tests --bin fidelity --";
-    let command = format!("{command}{}", if quick { " --quick" } else { "" });
-    let command = command.trim_end_matches(" --");
-    let mut text = machine::describe(&path, tree.describe(), command);
+    let mut command = "cargo run --release -p procview-tests --bin fidelity".to_owned();
+    match (quick, reads) {
+        (false, None) => {}
+        (true, None) => command.push_str(" -- --quick"),
+        (false, Some(reads)) => command.push_str(&format!(" -- --reads {reads}")),
+        (true, Some(reads)) => command.push_str(&format!(" -- --quick --reads {reads}")),
+    }
+    let reads = reads.unwrap_or(if quick { 100_000 } else { 1_000_000 });
+    let mut text = machine::describe(&path, tree.describe(), &command);
     let mut failed = 0;
     for section in SECTIONS {
         if only.as_ref().is_some_and(|only| only != section) {
@@ -118,7 +126,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         let table = match section {
             "cpu" => cpu::measure(&tree, view, quick),
             "load" => load::measure(&tree, view, quick),
-            "steps" => steps::measure(&tree, view, quick),
+            "steps" => steps::measure(&tree, view, reads),
             _ => leak::measure(&tree, view),
         };
         // A dead agent explains all else.
@@ -130,6 +138,9 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     println!("{text}");
     if let Some(path) = write {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
         std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if failed > 0 {

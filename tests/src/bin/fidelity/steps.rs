@@ -23,9 +23,8 @@ const READERS: usize = 4;
 /// Quotas, in CPUs, and between them none.
 const QUOTAS: [f64; 6] = [2.0, 0.7, 1.5, 0.3, 1.0, 1.9];
 
-/// Reads one container's counters while its limits change all the time.
-pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
-    let reads: u64 = if quick { 100_000 } else { 1_000_000 };
+/// Reads one container's counters `reads` times while its limits change all the time.
+pub(crate) fn measure(tree: &Tree, view: &Path, reads: u64) -> Result<Table> {
     let container = tree.container(4)?;
     let scratch = Scratch::find()?;
     container.count_io(&scratch.disk)?;
