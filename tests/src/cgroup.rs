@@ -10,21 +10,13 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub use self::layout::Layout;
 use crate::machine::{read, wait_for};
 
-const ROOT: &str = "/sys/fs/cgroup";
+mod layout;
 
 /// The period of every CPU quota, in microseconds.
 pub const PERIOD: u64 = 100_000;
-
-/// Which controllers are mounted where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// One hierarchy a controller (or a few), and maybe a v2 one without controllers.
-    V1(Vec<PathBuf>),
-    /// One hierarchy.
-    V2,
-}
 
 /// What a group may use; what is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,50 +43,6 @@ pub struct Pod {
 pub struct Group {
     layout: Layout,
     path: String,
-}
-
-impl Layout {
-    /// The layout of this machine.
-    ///
-    /// # Errors
-    /// If there are no cgroups.
-    pub fn detect() -> Result<Self> {
-        if Path::new(ROOT).join("cgroup.controllers").exists() {
-            return Ok(Self::V2);
-        }
-        let mut trees = Vec::new();
-        for entry in fs::read_dir(ROOT).context("no cgroups")? {
-            let path = entry?.path();
-            // Links such as `cpu` to `cpu,cpuacct` are the same hierarchy.
-            if !path.is_symlink() && path.join("cgroup.procs").exists() {
-                trees.push(path);
-            }
-        }
-        if trees.is_empty() {
-            bail!("no cgroup hierarchy is mounted at {ROOT}");
-        }
-        Ok(Self::V1(trees))
-    }
-
-    fn trees(&self) -> Vec<PathBuf> {
-        match self {
-            Self::V1(trees) => trees.clone(),
-            Self::V2 => vec![ROOT.into()],
-        }
-    }
-
-    fn tree(&self, controller: &str) -> Result<PathBuf> {
-        let Self::V1(trees) = self else {
-            return Ok(ROOT.into());
-        };
-        let has = |tree: &&PathBuf| {
-            let name = tree.file_name().unwrap_or_default().to_string_lossy();
-            name.split(',').any(|name| name == controller)
-        };
-        let tree = trees.iter().find(has);
-        tree.cloned()
-            .with_context(|| format!("no cgroup v1 controller {controller}"))
-    }
 }
 
 impl Pod {

@@ -6,6 +6,7 @@
 //!   Pod        a cgroup as Kubernetes makes them; Group: one level of it, for a container
 //!     run_in       a plain process in a group: the cheap form of a container
 //!     Container    a real one, by runc or crun
+//!     Containerd   a real one, by a containerd of its own
 //!   guest      a test binary in an emulated machine with another kernel
 //! ```
 //!
@@ -14,6 +15,7 @@
 pub mod agent;
 pub mod cgroup;
 pub mod container;
+pub mod containerd;
 pub mod guest;
 pub mod machine;
 pub mod process;

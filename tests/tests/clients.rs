@@ -121,10 +121,7 @@ fn sysstat_shows_one_idle_cpu() -> Result<()> {
     }
     let iostat = container.exec("iostat -c")?;
     ensure!(iostat.contains("(1 CPU)"), "{iostat}");
-    let values = iostat
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .next_back();
+    let values = iostat.lines().rfind(|line| !line.trim().is_empty());
     ensure!(
         (0.0..=100.0).contains(&idle(values.unwrap_or_default())?),
         "{iostat}"

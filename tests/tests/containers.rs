@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use procview_tests::agent::Agent;
 use procview_tests::cgroup::{Limits, Pod};
 use procview_tests::container::{Container, Runtime};
+use procview_tests::containerd::Containerd;
 use procview_tests::machine::{Machine, Need};
 
 const MIB: u64 = 1 << 20;
@@ -53,4 +54,35 @@ fn runc_shows_the_view() -> Result<()> {
 #[test]
 fn crun_shows_the_view() -> Result<()> {
     shown_by(Runtime::Crun, "crun")
+}
+
+#[test]
+fn containerd_shows_the_view() -> Result<()> {
+    let needs = [
+        Need::Root,
+        Need::Program("containerd"),
+        Need::Program("ctr"),
+    ];
+    let Some(machine) = Machine::with(&needs) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let containerd = Containerd::start()?;
+    let limits = Limits {
+        memory: Some(100 * MIB),
+        cpus: Some(0.5),
+        ..Limits::default()
+    };
+    let task = containerd.run(&machine, &pod, &limits, Some(&agent.view()))?;
+    let meminfo = task.exec("cat /proc/meminfo")?;
+    ensure!(meminfo.contains("102400 kB"), "{meminfo}");
+    assert_eq!(task.exec("getconf _NPROCESSORS_ONLN")?.trim(), "1");
+    task.group().set(&Limits {
+        memory: Some(200 * MIB),
+        ..Limits::default()
+    })?;
+    let meminfo = task.exec("cat /proc/meminfo")?;
+    ensure!(meminfo.contains("204800 kB"), "{meminfo}");
+    Ok(())
 }

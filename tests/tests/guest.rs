@@ -16,7 +16,7 @@ fn runs_on(kernel: &str) -> Result<()> {
         swap: Some(64),
         seconds: 900,
     };
-    guest.run_tests(&["view", "containers", "clients"])
+    guest.run_tests(&["view", "files", "containers", "clients"])
 }
 
 #[test]

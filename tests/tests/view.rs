@@ -1,10 +1,6 @@
 //! The view as plain processes in cgroups see it. Runs on this machine and, by `guest.rs`, in guests
 //! with cgroup v2.
 
-use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -322,90 +318,6 @@ fn uptime_is_the_containers() -> Result<()> {
 }
 
 #[test]
-fn nothing_can_be_written() -> Result<()> {
-    let Some(_machine) = Machine::with(&[Need::Root]) else {
-        return Ok(());
-    };
-    let agent = Agent::start(&[])?;
-    for path in [
-        "/proc/meminfo",
-        "/proc/stat",
-        "/sys/devices/system/cpu/online",
-    ] {
-        let error = fs::write(agent.file(path), "x").err();
-        let number = error.and_then(|error| error.raw_os_error());
-        assert_eq!(number, Some(libc::EACCES), "{path}");
-    }
-    for path in ["/new", "/proc/new"] {
-        ensure!(fs::write(agent.file(path), "x").is_err(), "{path}");
-        ensure!(fs::create_dir(agent.file(path)).is_err(), "{path}");
-    }
-    ensure!(fs::remove_file(agent.file("/proc/meminfo")).is_err());
-    Ok(())
-}
-
-#[test]
-fn one_open_file_is_one_snapshot() -> Result<()> {
-    let Some(_machine) = Machine::with(&[Need::Root]) else {
-        return Ok(());
-    };
-    let agent = Agent::start(&[])?;
-    let mut file = fs::File::open(agent.file("/proc/meminfo"))?;
-    assert_eq!(file.metadata()?.len(), 0);
-    // At any offset, without an earlier read.
-    let mut part = [0; 10];
-    file.read_exact_at(&mut part, 40)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    ensure!(text.starts_with("MemTotal:"), "{text}");
-    assert_eq!(file.read_at(&mut part, u64::try_from(text.len())?)?, 0);
-    assert_eq!(file.read_at(&mut part, 1 << 20)?, 0);
-    // The start is rendered anew, and is whole.
-    file.seek(SeekFrom::Start(0))?;
-    let mut again = String::new();
-    file.read_to_string(&mut again)?;
-    assert_eq!(again.lines().count(), text.lines().count());
-    Ok(())
-}
-
-#[test]
-fn what_is_listed_can_be_read() -> Result<()> {
-    /// Reads all files below, and counts them.
-    fn walk(view: &Path, dir: &Path) -> Result<usize> {
-        let mut seen = 0;
-        for entry in fs::read_dir(view.join(dir)).with_context(|| dir.display().to_string())? {
-            let path = dir.join(entry?.file_name());
-            let shown = view.join(&path);
-            if shown.is_symlink() {
-                continue;
-            }
-            if shown.is_dir() {
-                seen += walk(view, &path)?;
-                continue;
-            }
-            seen += 1;
-            if let Err(error) = fs::read(&shown) {
-                // The kernel itself has files in /sys that always fail, such as power/autosuspend_delay_ms.
-                let host = fs::read(Path::new("/").join(&path)).err();
-                let host = host.and_then(|error| error.raw_os_error());
-                ensure!(error.raw_os_error() == host, "{}: {error}", path.display());
-            }
-        }
-        Ok(seen)
-    }
-    let Some(_machine) = Machine::with(&[Need::Root]) else {
-        return Ok(());
-    };
-    let agent = Agent::start(&[])?;
-    let seen = walk(&agent.view(), Path::new(""))?;
-    ensure!(seen > 12, "{seen} files");
-    let error = fs::read(agent.file("/proc/cmdline")).err();
-    let number = error.and_then(|error| error.raw_os_error());
-    assert_eq!(number, Some(libc::ENOENT));
-    Ok(())
-}
-
-#[test]
 fn render_prints_what_the_view_shows() -> Result<()> {
     let Some(machine) = Machine::with(&[Need::Root]) else {
         return Ok(());
@@ -424,19 +336,5 @@ fn render_prints_what_the_view_shows() -> Result<()> {
     }
     let total = number(&Agent::render("meminfo", process.pid())?, "MemTotal", 1)?;
     assert_eq!(total, 64 * 1024);
-    Ok(())
-}
-
-#[test]
-fn the_agent_unmounts_when_it_ends() -> Result<()> {
-    let Some(_machine) = Machine::with(&[Need::Root]) else {
-        return Ok(());
-    };
-    let mut agent = Agent::start(&[])?;
-    ensure!(agent.file("/proc/meminfo").exists());
-    let status = agent.stop()?;
-    ensure!(status.success(), "{status}");
-    let mounts = read("/proc/self/mountinfo")?;
-    ensure!(!mounts.contains(&*agent.view().to_string_lossy()));
     Ok(())
 }
