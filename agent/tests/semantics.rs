@@ -242,7 +242,7 @@ fn what_the_container_has_no_value_for_is_0() {
     for cpu in lines_of(&stat, "cpu") {
         assert_eq!(cpu[4..], [0; 6], "{stat}");
     }
-    for line in ["intr 0\n", "ctxt 0\n", "softirq 0\n"] {
+    for line in ["intr 0\n", "ctxt 0\n", "softirq 0 0 0 0 0 0 0 0 0 0 0\n"] {
         assert!(stat.contains(line), "{stat}");
     }
 }

@@ -48,7 +48,8 @@ pub fn stat(out: &mut Vec<u8>, view: &StatView<'_>) {
     column::number(out, view.threads.running.max(1));
     out.extend_from_slice(b"\nprocs_blocked ");
     column::number(out, view.threads.blocked);
-    out.extend_from_slice(b"\nsoftirq 0\n");
+    // The sum and each of the ten kinds: Prometheus' parser wants them all.
+    out.extend_from_slice(b"\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
 /// user, nice, system, idle in clock ticks.
