@@ -33,11 +33,13 @@ cached() {
 # The text of files and words that decide what is built, as one short word.
 key_of() { sha256sum | cut -c1-16; }
 
-# The Debian mirror and the suites that apt on this machine uses.
+# The Debian mirror that apt on this machine uses, and its suite.
 mirror() {
   local uri
   # shellcheck disable=SC2016 # apt's own variables
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Codename: $(codename)" | sort -u | head -1)
-  echo "${DEBIAN_MIRROR:-${uri:-http://deb.debian.org/debian}}"
+  uri=${DEBIAN_MIRROR:-$uri}
+  [ -n "$uri" ] || die "apt knows no Debian mirror: set DEBIAN_MIRROR"
+  echo "$uri"
 }
 codename() { (. /etc/os-release && echo "$VERSION_CODENAME"); }

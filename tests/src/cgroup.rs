@@ -31,6 +31,17 @@ pub struct Limits {
     pub cpuset: Option<String>,
 }
 
+impl Limits {
+    /// The CPUs as microseconds of CPU time in every [`PERIOD`].
+    #[must_use]
+    pub fn quota(&self) -> Option<u64> {
+        // Far below 2^53, and whole but for rounding.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+        #[allow(clippy::cast_sign_loss)]
+        self.cpus.map(|cpus| (cpus * PERIOD as f64).round() as u64)
+    }
+}
+
 /// A pod's cgroup, at a path like Kubernetes'. Dropping it kills what runs in it and removes it.
 #[derive(Debug)]
 pub struct Pod {
@@ -159,13 +170,10 @@ impl Group {
         let Limits {
             memory,
             swap,
-            cpus,
+            cpus: _,
             cpuset,
         } = limits;
-        if let Some(cpus) = cpus {
-            // Truncation is of what is far below a microsecond.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let quota = (cpus * PERIOD as f64).round() as u64;
+        if let Some(quota) = limits.quota() {
             match self.layout {
                 Layout::V2 => self.write("cpu", "cpu.max", &format!("{quota} {PERIOD}"))?,
                 Layout::V1(_) => {

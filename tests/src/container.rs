@@ -318,7 +318,7 @@ pub fn resources(limits: &Limits) -> Value {
     let Limits {
         memory,
         swap,
-        cpus,
+        cpus: _,
         cpuset,
     } = limits;
     let mut resources = json!({"memory": {}, "cpu": {}});
@@ -328,10 +328,7 @@ pub fn resources(limits: &Limits) -> Value {
     if let (Some(memory), Some(swap)) = (memory, swap) {
         resources["memory"]["swap"] = json!(memory + swap);
     }
-    if let Some(cpus) = cpus {
-        // Far below 2^53, and whole but for rounding.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-        let quota = (cpus * PERIOD as f64).round() as i64;
+    if let Some(quota) = limits.quota() {
         resources["cpu"] = json!({"quota": quota, "period": PERIOD});
     }
     if let Some(cpuset) = cpuset {

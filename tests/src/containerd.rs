@@ -99,7 +99,7 @@ address = {:?}
         let Limits {
             memory,
             swap,
-            cpus,
+            cpus: _,
             cpuset,
         } = limits;
         if swap.is_some() || cpuset.is_some() {
@@ -108,10 +108,7 @@ address = {:?}
         if let Some(memory) = memory {
             arguments.extend(["--memory-limit".to_owned(), memory.to_string()]);
         }
-        if let Some(cpus) = cpus {
-            // Far below 2^53, and whole but for rounding.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-            let quota = (cpus * PERIOD as f64).round() as i64;
+        if let Some(quota) = limits.quota() {
             arguments.extend(["--cpu-quota".to_owned(), quota.to_string()]);
             arguments.extend(["--cpu-period".to_owned(), PERIOD.to_string()]);
         }
