@@ -23,7 +23,7 @@ demo:
 	tests/demo/demo.sh
 
 test: setup lint build
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	tests/fuzz/run.sh 10
 
 bench: setup build
