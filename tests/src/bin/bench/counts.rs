@@ -32,8 +32,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(crate) fn measure(bench: &mut Bench) -> Result<Table> {
     let mut table = Table::new(
         "System calls of the server for one read",
-        "Counted by `strace -f -c` over many reads in a row, less those of an idle server. Eight \
-         belong to FUSE: a read and a write for each of OPEN, READ, READ at the end, RELEASE. \
+        "Counted by `strace -c` on the serving threads over many reads in a row, less those of an \
+         idle server. Eight belong to FUSE: a read and a write for each of OPEN, READ, READ at the end, RELEASE. \
          Fractions are work that is done once in a while, such as reading host files anew.",
         &[
             "File",
@@ -142,15 +142,15 @@ fn count(
     Ok(Some(calls))
 }
 
-/// Counts the calls of all threads of `server` during `work`, and how long that took.
+/// Counts the calls of `server` during `work`, and how long that took.
 fn traced(server: &Server, work: impl FnOnce() -> Result<()>) -> Result<(f64, Calls)> {
     let scratch = tempfile::tempdir()?;
     let out = scratch.path().join("counts");
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-c", "-o"])
+        .args(["-c", "-o"])
         .arg(&out)
-        .args(["-p", &server.pid().to_string()])
+        .args(server.traced()?)
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut strace = crate::spawn(&mut command)?;

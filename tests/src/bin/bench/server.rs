@@ -85,6 +85,32 @@ impl Server {
         &self.mount
     }
 
+    /// The threads that do the work of a read, as arguments of strace: of the agent those that
+    /// answer FUSE, since its tick reads a busy container's threads; of others all, old and new.
+    pub(crate) fn traced(&self) -> Result<Vec<String>> {
+        let threads = self.threads()?.into_iter();
+        let serving = threads.filter(|(_, name)| name.starts_with("fuser-"));
+        let mut arguments: Vec<_> = serving
+            .flat_map(|(task, _)| ["-p".to_owned(), task])
+            .collect();
+        if arguments.is_empty() {
+            arguments = vec!["-f".to_owned(), "-p".to_owned(), self.pid().to_string()];
+        }
+        Ok(arguments)
+    }
+
+    /// Numbers and names of its threads.
+    fn threads(&self) -> Result<Vec<(String, String)>> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let task = entry?.path();
+            let name = fs::read_to_string(task.join("comm"))?;
+            let number = task.file_name().unwrap_or_default().to_string_lossy();
+            threads.push((number.into_owned(), name.trim_end().to_owned()));
+        }
+        Ok(threads)
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -100,16 +126,15 @@ impl Server {
 
     /// CPU time of its thread called `name`, in nanoseconds.
     pub(crate) fn thread_cpu_nanos(&self, name: &str) -> Result<u64> {
-        for entry in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
-            let task = entry?.path();
-            if fs::read_to_string(task.join("comm"))?.trim_end() == name {
-                let text = fs::read_to_string(task.join("schedstat"))
-                    .context("this kernel counts no CPU time of threads (CONFIG_SCHED_INFO)")?;
-                let nanos = text.split(' ').next().unwrap_or_default();
-                return Ok(nanos.parse()?);
-            }
-        }
-        bail!("the server has no thread called {name}")
+        let threads = self.threads()?;
+        let (task, _) = threads
+            .iter()
+            .find(|(_, own)| own == name)
+            .with_context(|| format!("the server has no thread called {name}"))?;
+        let text = fs::read_to_string(format!("/proc/{}/task/{task}/schedstat", self.pid()))
+            .context("this kernel counts no CPU time of threads (CONFIG_SCHED_INFO)")?;
+        let nanos = text.split(' ').next().unwrap_or_default();
+        Ok(nanos.parse()?)
     }
 
     /// A number of KiB in one of its files in `/proc`.
