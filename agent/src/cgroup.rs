@@ -7,6 +7,7 @@
 mod dir;
 mod dirs;
 mod layout;
+mod memory;
 mod v1;
 mod v2;
 mod watch;
@@ -271,10 +272,6 @@ pub fn pressure_file(resource: Resource) -> &'static str {
         Resource::Memory => "memory.pressure",
     }
 }
-
-/// How old an ancestor's usage may be, microseconds. Containers share it, and the kernel's own
-/// sums in `memory.stat` are up to 2 s old. Limits are read each time.
-const ANCESTOR_AGE: u64 = 100_000;
 
 /// The files that limit and count huge pages of `bytes`, a size that some architecture has.
 fn huge_page_files(version: Version, bytes: u64) -> Option<(&'static str, &'static str)> {

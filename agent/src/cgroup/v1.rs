@@ -1,60 +1,34 @@
 //! cgroup v1 files. Source: Documentation/admin-guide/cgroup-v1/.
 
 use procview::account::CpuTime;
-use procview::memory::{MemoryLevel, MemoryStat};
+use procview::memory::MemoryStat;
 use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed, number};
 
-use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles};
+use super::memory::{Names, levels};
+use super::{Chain, HostMemory, MemoryFiles};
 
 /// Microseconds in a tick of `cpuacct.stat` (`USER_HZ`).
 const MICROS_PER_TICK: u64 = procview::account::MICROS_PER_TICK;
 
+const MEMORY: Names = Names {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    parse: MemoryStat::from_v1,
+};
+
 /// `memory.limit_in_bytes`, `memory.usage_in_bytes`, `memory.stat`, `memory.kmem.usage_in_bytes`;
 /// swap from `memory.stat` and `hierarchical_memsw_limit`, where memory and swap are one limit.
 pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
-    let mut text = Vec::new();
-    let mut files = MemoryFiles::default();
-    let mut own = None;
-    for (index, dir) in chain.dirs.iter().enumerate() {
-        if own.is_none() && dir.read("memory.stat", &mut text).is_ok() {
-            files.stat = MemoryStat::from_v1(&text);
-            files.stat.slab_unreclaimable = dir.number("memory.kmem.usage_in_bytes").unwrap_or(0);
-            own = Some(index);
-        }
-        let limit = dir.limit("memory.limit_in_bytes", now);
-        let Some(limit) = limit else {
-            continue;
-        };
-        let used = if own == Some(index) {
-            usage(dir, files.stat.reclaimable())
-        } else {
-            dir.recent_memory(now, ANCESTOR_AGE, || {
-                let read = dir.read("memory.stat", &mut text);
-                usage(
-                    dir,
-                    read.map_or(0, |()| MemoryStat::from_v1(&text).reclaimable()),
-                )
-            })
-        };
-        files.levels.push(MemoryLevel { limit, ..used });
-    }
+    let (mut files, own) = levels(chain, now, &MEMORY);
+    let kernel = own.and_then(|dir| dir.number("memory.kmem.usage_in_bytes"));
+    files.stat.slab_unreclaimable = kernel.unwrap_or(0);
     if host.has_swap {
         let smallest = files.levels.iter().map(|level| level.limit).min();
+        let both = files.stat.hierarchical_memsw_limit;
+        files.swap_limit = both.map(|both| both.saturating_sub(smallest.unwrap_or(0)));
         files.swap_used = files.stat.swap;
-        files.swap_limit = files
-            .stat
-            .hierarchical_memsw_limit
-            .map(|both| both.saturating_sub(smallest.unwrap_or(0)));
     }
     files
-}
-
-fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
-    MemoryLevel {
-        limit: 0,
-        usage: dir.number("memory.usage_in_bytes").unwrap_or(0),
-        reclaimable,
-    }
 }
 
 /// `cpu.cfs_quota_us`, and `cpu.cfs_period_us` where there is a quota.

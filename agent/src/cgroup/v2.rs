@@ -1,54 +1,31 @@
 //! cgroup v2 files. Source: Documentation/admin-guide/cgroup-v2.rst.
 
 use procview::account::CpuTime;
-use procview::memory::{MemoryLevel, MemoryStat};
+use procview::memory::MemoryStat;
 use procview::parse::{self, CpuList, DiskIo, flat_keyed};
 
-use super::{ANCESTOR_AGE, Chain, Dir, HostMemory, MemoryFiles};
+use super::memory::{Names, levels};
+use super::{Chain, HostMemory, MemoryFiles};
+
+const MEMORY: Names = Names {
+    limit: "memory.max",
+    usage: "memory.current",
+    parse: MemoryStat::from_v2,
+};
 
 /// `memory.max`, `memory.current`, `memory.stat`, and with swap `memory.swap.{max,current}`.
 pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
-    let mut text = Vec::new();
-    let mut files = MemoryFiles::default();
-    let mut own = None;
-    for (index, dir) in chain.dirs.iter().enumerate() {
-        // The innermost cgroup with the controller is the container's own.
-        if own.is_none() && dir.read("memory.stat", &mut text).is_ok() {
-            files.stat = MemoryStat::from_v2(&text);
-            own = Some(index);
-        }
-        let limit = dir.limit("memory.max", now);
-        if let Some(limit) = limit {
-            let used = if own == Some(index) {
-                usage(dir, files.stat.reclaimable())
-            } else {
-                dir.recent_memory(now, ANCESTOR_AGE, || {
-                    let read = dir.read("memory.stat", &mut text);
-                    usage(
-                        dir,
-                        read.map_or(0, |()| MemoryStat::from_v2(&text).reclaimable()),
-                    )
-                })
-            };
-            files.levels.push(MemoryLevel { limit, ..used });
-        }
-        if host.has_swap {
-            let limit = dir.limit("memory.swap.max", now);
-            files.swap_limit = files.swap_limit.into_iter().chain(limit).min();
-            if own == Some(index) {
-                files.swap_used = dir.number("memory.swap.current").unwrap_or(0);
-            }
-        }
+    let (mut files, own) = levels(chain, now, &MEMORY);
+    if host.has_swap {
+        let limits = chain.dirs.iter();
+        files.swap_limit = limits
+            .filter_map(|dir| dir.limit("memory.swap.max", now))
+            .min();
+        files.swap_used = own
+            .and_then(|dir| dir.number("memory.swap.current"))
+            .unwrap_or(0);
     }
     files
-}
-
-fn usage(dir: &Dir, reclaimable: u64) -> MemoryLevel {
-    MemoryLevel {
-        limit: 0,
-        usage: dir.number("memory.current").unwrap_or(0),
-        reclaimable,
-    }
 }
 
 /// `cpu.max`.
