@@ -214,10 +214,6 @@ fn idle_time_is_the_kernels() -> Result<()> {
             "{ours} % idle, kernel {kernel} %"
         );
         if kernel < 10.0 {
-            ensure!(
-                theirs > kernel + 20.0,
-                "lxcfs has learned it: {theirs} % idle"
-            );
             return Ok(());
         }
     }
