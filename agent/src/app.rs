@@ -195,9 +195,9 @@ fn tick_for_ever(registry: Arc<Registry>) -> std::io::Result<()> {
     let work = move || {
         let mut next = clock::boottime();
         loop {
-            let freed = registry.sweep(clock::boottime());
+            registry.sweep(clock::boottime());
             if let Some(discovery) = &mut discovery {
-                discovery.search(freed > 0, |pid| drop(registry.owner_of(pid)));
+                discovery.search(|pid| drop(registry.owner_of(pid)));
             }
             registry.tick();
             // By the clock, not by the end of the last tick: ticks never lag.

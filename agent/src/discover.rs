@@ -2,73 +2,126 @@
 //! the first read.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::caller::runtime_id;
 use crate::load::collect_tasks;
 
-/// Full listings are made at least once in so many searches.
+/// Everything is listed anew at least once in so many searches.
 const FULL_EVERY: u32 = 12;
 
 /// What the last listing of each directory outside of containers found.
+///
+/// Each of them is watched for new directories, so a search that has nothing to find costs one
+/// system call.
 #[derive(Debug)]
 pub struct Discovery {
     root: PathBuf,
+    inotify: Option<Inotify>,
     listed: HashMap<PathBuf, Listing>,
     searches: u32,
 }
 
 #[derive(Debug, Default)]
 struct Listing {
-    links: u64,
+    /// `None` if the directory cannot be watched: it is listed each time.
+    watch: Option<WatchDescriptor>,
     below: Vec<PathBuf>,
     containers: Vec<PathBuf>,
-    /// Containers that had no process yet.
-    empty: bool,
+    /// Whether a container had no process yet.
+    unfinished: bool,
 }
+
+/// The names that were created in each watched directory since the last search; `None` if the
+/// kernel had to drop some.
+type Created = Option<HashMap<WatchDescriptor, Vec<OsString>>>;
 
 impl Discovery {
     /// Searches below `root`, a hierarchy that every container is in.
     pub fn new(root: &Path) -> Self {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
         Self {
             root: root.to_path_buf(),
+            inotify: inotify.ok(),
             listed: HashMap::new(),
             searches: 0,
         }
     }
 
-    /// Calls `found` with a process of each container that was not there at the last search.
-    ///
-    /// A directory whose number of links, which counts subdirectories, is as before is not
-    /// listed again, unless `all` asks for it because a container went away: another may have
-    /// taken its place.
-    pub fn search(&mut self, all: bool, mut found: impl FnMut(u32)) {
-        let all = all || self.searches.is_multiple_of(FULL_EVERY);
+    /// Calls `found` with a process of each container that was made since the last search.
+    pub fn search(&mut self, mut found: impl FnMut(u32)) {
+        let full = self.searches.is_multiple_of(FULL_EVERY);
         self.searches = self.searches.wrapping_add(1);
+        let created = self.created();
+        let is_due = |listing: &Listing| {
+            let Some((created, watch)) = created.as_ref().zip(listing.watch) else {
+                return true;
+            };
+            listing.unfinished || created.contains_key(&watch)
+        };
+        if !full && !self.listed.is_empty() && !self.listed.values().any(is_due) {
+            return;
+        }
         let mut before = std::mem::take(&mut self.listed);
         let mut pending = vec![self.root.clone()];
         while let Some(dir) = pending.pop() {
-            let Ok(links) = fs::metadata(&dir).map(|metadata| metadata.nlink()) else {
-                continue;
-            };
-            let known = before.remove(&dir).unwrap_or_default();
-            let listing = if all || known.empty || known.links != links {
-                list(&dir, links, &known.containers, &mut found)
-            } else {
-                known
+            let known = before.remove(&dir);
+            let listing = match known {
+                Some(known) if !full && !is_due(&known) => known,
+                known => {
+                    let mut known = known.unwrap_or_default();
+                    if let Some((created, watch)) = created.as_ref().zip(known.watch) {
+                        // Another may have taken the name of one that went away.
+                        for name in created.get(&watch).into_iter().flatten() {
+                            let new = dir.join(name);
+                            known.containers.retain(|path| *path != new);
+                            before.remove(&new);
+                        }
+                    }
+                    // Watched before it is listed: what comes in between is told. To watch it
+                    // again changes nothing.
+                    let watch = self.watch(&dir);
+                    list(&dir, watch, &known.containers, &mut found)
+                }
             };
             pending.extend(listing.below.iter().cloned());
             self.listed.insert(dir, listing);
         }
     }
+
+    fn watch(&self, dir: &Path) -> Option<WatchDescriptor> {
+        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ONLYDIR;
+        self.inotify.as_ref()?.add_watch(dir, flags).ok()
+    }
+
+    fn created(&self) -> Created {
+        let mut created: HashMap<_, Vec<_>> = HashMap::new();
+        // EAGAIN: that was all.
+        while let Ok(events) = self.inotify.as_ref()?.read_events() {
+            for event in events {
+                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    return None;
+                }
+                created.entry(event.wd).or_default().extend(event.name);
+            }
+        }
+        Some(created)
+    }
 }
 
-fn list(dir: &Path, links: u64, known: &[PathBuf], found: &mut impl FnMut(u32)) -> Listing {
+fn list(
+    dir: &Path,
+    watch: Option<WatchDescriptor>,
+    known: &[PathBuf],
+    found: &mut impl FnMut(u32),
+) -> Listing {
     let mut listing = Listing {
-        links,
+        watch,
         ..Listing::default()
     };
     let Ok(entries) = fs::read_dir(dir) else {
@@ -91,7 +144,7 @@ fn list(dir: &Path, links: u64, known: &[PathBuf], found: &mut impl FnMut(u32)) 
                     found(*pid);
                     listing.containers.push(path);
                 }
-                None => listing.empty = true,
+                None => listing.unfinished = true,
             }
         }
     }
@@ -110,20 +163,25 @@ mod tests {
         let container = root.path().join("kubepods/pod1").join(ID);
         fs::create_dir_all(&container).expect("a cgroup");
         let mut discovery = Discovery::new(root.path());
-        let search = |discovery: &mut Discovery, all| {
+        let search = |discovery: &mut Discovery| {
             let mut found = Vec::new();
-            discovery.search(all, |pid| found.push(pid));
+            discovery.search(|pid| found.push(pid));
             found
         };
         fs::write(container.join("cgroup.procs"), "").expect("no process yet");
-        assert_eq!(search(&mut discovery, false), [0_u32; 0]);
+        assert_eq!(search(&mut discovery), [0_u32; 0]);
         fs::write(container.join("cgroup.procs"), "7\n8\n").expect("two processes");
-        assert_eq!(search(&mut discovery, false), [7]);
-        assert_eq!(search(&mut discovery, true), [0_u32; 0]);
+        assert_eq!(search(&mut discovery), [7]);
+        assert_eq!(search(&mut discovery), [0_u32; 0]);
         fs::remove_dir_all(&container).expect("the container ends");
-        assert_eq!(search(&mut discovery, true), [0_u32; 0]);
+        assert_eq!(search(&mut discovery), [0_u32; 0]);
         fs::create_dir_all(&container).expect("another of the same name");
         fs::write(container.join("cgroup.procs"), "9\n").expect("its process");
-        assert_eq!(search(&mut discovery, true), [9]);
+        assert_eq!(search(&mut discovery), [9]);
+        let other = container.with_file_name(ID.replace('0', "f"));
+        fs::create_dir_all(&other).expect("one beside it");
+        fs::write(other.join("cgroup.procs"), "10\n").expect("its process");
+        assert_eq!(search(&mut discovery), [10]);
+        assert_eq!(search(&mut discovery), [0_u32; 0]);
     }
 }

@@ -172,8 +172,8 @@ impl Registry {
     }
 
     /// Frees containers whose cgroups were removed, and closes the files of those that nobody
-    /// read for a while. Returns how many were freed.
-    pub fn sweep(&self, now: u64) -> usize {
+    /// read for a while.
+    pub fn sweep(&self, now: u64) {
         /// Microseconds after which the files of a container nobody reads are closed.
         const IDLE: u64 = 300_000_000;
         /// The same while more files are wanted than may be open.
@@ -188,7 +188,6 @@ impl Registry {
             Owner::Container(container) => !container.cgroup().is_gone(),
             Owner::Host => true,
         });
-        let before = table.by_name.len();
         table.by_name.retain(|name, container| {
             let gone = container.cgroup().is_gone();
             if gone {
@@ -201,11 +200,9 @@ impl Registry {
                 container.cgroup().close_files();
             }
         }
-        let freed = before - table.by_name.len();
         drop(table);
         self.dirs.sweep();
         self.dirs.refresh();
-        freed
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
