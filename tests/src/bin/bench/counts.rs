@@ -52,6 +52,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Table> {
     let agent_idle = idle(&bench.agent)?;
     let lxcfs_idle = bench.lxcfs.as_ref().map(idle).transpose()?;
     for file in FILES {
+        crate::go_on()?;
         let agent = count(
             &bench.agent,
             file,

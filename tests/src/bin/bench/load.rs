@@ -56,6 +56,7 @@ impl Load {
         for round in 0..rounds {
             eprintln!("bench: load, round {} of {rounds}", round + 1);
             for case in &cases {
+                crate::go_on()?;
                 let Some(path) = path(bench, *case) else {
                     continue;
                 };
