@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn agent() -> Command {
 }
 
 /// A running agent; ended on drop.
-struct Serving(Child);
+struct Serving(Child, PathBuf);
 
 impl Serving {
     fn at(dir: &Path) -> Self {
@@ -42,7 +42,7 @@ impl Serving {
             .arg(dir)
             .spawn()
             .expect("the agent starts");
-        let mut serving = Self(child);
+        let mut serving = Self(child, dir.to_owned());
         let log = serving.0.stderr.take().expect("its log");
         let first = BufReader::new(log).lines().find_map(|line| {
             let line = line.expect("text");
@@ -53,7 +53,7 @@ impl Serving {
         serving
     }
 
-    fn end(mut self, signal: Signal) -> std::process::ExitStatus {
+    fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
         kill(pid(&self.0), signal).expect("a running agent");
         self.0.wait().expect("its exit status")
     }
@@ -63,6 +63,8 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        // Only there after a kill; a dead mount must not outlive the test.
+        let _ = umount2(&self.1, MntFlags::MNT_DETACH);
     }
 }
 
@@ -97,7 +99,7 @@ fn signals_unmount_and_end_with_0() {
         let parent = tempfile::tempdir().expect("a directory");
         // A directory that is not there is made.
         let dir = parent.path().join("a/view");
-        let serving = Serving::at(&dir);
+        let mut serving = Serving::at(&dir);
         assert!(is_mounted(&dir));
         let meminfo = fs::read_to_string(dir.join("proc/meminfo")).expect("meminfo");
         assert!(meminfo.starts_with("MemTotal:"));
@@ -113,7 +115,7 @@ fn a_served_directory_is_refused_and_goes_on_being_served() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let serving = Serving::at(dir.path());
+    let mut serving = Serving::at(dir.path());
     let error = refusal(&mut agent(), dir.path());
     assert!(
         error.contains("already a mounted view: stop the agent"),
@@ -129,11 +131,11 @@ fn the_dead_mount_of_a_killed_agent_is_replaced() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let serving = Serving::at(dir.path());
-    assert!(!serving.end(Signal::SIGKILL).success());
+    let mut killed = Serving::at(dir.path());
+    assert!(!killed.end(Signal::SIGKILL).success());
     let error = fs::read_dir(dir.path()).expect_err("nobody serves it");
     assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
-    let serving = Serving::at(dir.path());
+    let mut serving = Serving::at(dir.path());
     fs::read(dir.path().join("proc/stat")).expect("served again");
     assert!(serving.end(Signal::SIGTERM).success());
     assert!(!is_mounted(dir.path()));
@@ -251,7 +253,7 @@ fn a_view_is_no_source_of_a_view() {
         tempfile::tempdir().expect("a directory"),
         tempfile::tempdir().expect("another"),
     );
-    let serving = Serving::at(first.path());
+    let mut serving = Serving::at(first.path());
     let mut command = agent();
     command
         .arg("serve")

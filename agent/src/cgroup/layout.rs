@@ -50,6 +50,15 @@ impl Controller {
             Self::Cpuacct | Self::Unified => return None,
         })
     }
+
+    /// Whether what an ancestor says holds below it. Of the others only the container's own cgroup
+    /// counts.
+    fn has_limits(self) -> bool {
+        match self {
+            Self::Memory | Self::Cpu | Self::Cpuset | Self::Hugetlb => true,
+            Self::Cpuacct | Self::Blkio | Self::Pids | Self::Unified => false,
+        }
+    }
 }
 
 impl Layout {
@@ -135,7 +144,9 @@ impl Layout {
             }
             let path =
                 line_of(controller, *version, pid_cgroup).map_or(&b"/"[..], |line| line.path);
-            let chain = chain(*version, root, trim(path), dirs);
+            // All of v2 is one chain.
+            let with_ancestors = controller.has_limits() || *version == Version::V2;
+            let chain = chain(*version, root, trim(path), with_ancestors, dirs);
             if *version == Version::V2 {
                 v2_chain = Some(chain.clone());
             }
@@ -161,9 +172,9 @@ fn line_of(controller: Controller, version: Version, pid_cgroup: &[u8]) -> Optio
     })
 }
 
-/// The directories from `path` up to, not including, `root`. A path that leads out of the root
+/// The directories from `path` up to, not including, `root`; without ancestors only the first. A path that leads out of the root
 /// (`/../x`, a cgroup namespace's view of what is outside) gives none.
-fn chain(version: Version, root: &Path, path: &[u8], dirs: &Dirs) -> Chain {
+fn chain(version: Version, root: &Path, path: &[u8], with_ancestors: bool, dirs: &Dirs) -> Chain {
     let parts: Vec<_> = path
         .split(|byte| *byte == b'/')
         .filter(|part| !part.is_empty())
@@ -173,6 +184,7 @@ fn chain(version: Version, root: &Path, path: &[u8], dirs: &Dirs) -> Chain {
     let lengths = if leads_out { 0 } else { parts.len() };
     let dirs = (1..=lengths)
         .rev()
+        .take(if with_ancestors { lengths } else { 1 })
         .map(|length| {
             let mut dir = root.to_path_buf();
             dir.extend(parts[..length].iter().map(|part| part.as_ref()));
