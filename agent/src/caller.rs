@@ -1,15 +1,26 @@
 //! Whose view: from the thread that asks to its container.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procview::parse::lines;
+
+use crate::cgroup::read_at_once;
+
+/// How many threads' files are kept open.
+const MOST_KEPT: usize = 256;
 
 /// Reads what `/proc/<tid>` tells of a caller.
 #[derive(Debug)]
 pub struct Callers {
     proc: PathBuf,
+    /// `/proc/<tid>/cgroup` of threads that ask again and again: opened for good at the second
+    /// time. An open file stays that of its thread: once the thread has ended it gives ESRCH,
+    /// whoever has its number by then.
+    kept: Mutex<HashMap<u32, Option<Arc<File>>>>,
 }
 
 impl Callers {
@@ -17,6 +28,7 @@ impl Callers {
     pub fn new(proc: &Path) -> Self {
         Self {
             proc: proc.to_path_buf(),
+            kept: Mutex::default(),
         }
     }
 
@@ -25,7 +37,30 @@ impl Callers {
     /// # Errors
     /// Those of open(2) and read(2); ENOENT or ESRCH for a thread that has ended.
     pub fn cgroup(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
-        self.read(tid, "cgroup", text)
+        let known = self.kept().get(&tid).cloned();
+        if let Some(Some(file)) = &known {
+            if read_at_once(file, text).is_ok() {
+                return Ok(());
+            }
+            self.kept().remove(&tid);
+        }
+        let file = File::open(self.path(tid, "cgroup"))?;
+        read_at_once(&file, text)?;
+        let mut kept = self.kept();
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(tid, known.map(|_| Arc::new(file)));
+        Ok(())
+    }
+
+    /// Closes what was kept open; threads that still ask are known again after two reads.
+    pub fn sweep(&self) {
+        self.kept().clear();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<u32, Option<Arc<File>>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces `text` by the command of thread `tid`, without its newline.
@@ -77,18 +112,11 @@ impl Callers {
 
     /// One open, one read, one close: the kernel writes these files in one go.
     fn read(&self, tid: u32, name: &str, text: &mut Vec<u8>) -> io::Result<()> {
-        let mut file = File::open(self.proc.join(format!("{tid}/{name}")))?;
-        text.resize(4096, 0);
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut text[length..])?;
-            length += count;
-            if length < text.len() {
-                text.truncate(length);
-                return Ok(());
-            }
-            text.resize(text.len() * 2, 0);
-        }
+        read_at_once(&File::open(self.path(tid, name))?, text)
+    }
+
+    fn path(&self, tid: u32, name: &str) -> PathBuf {
+        self.proc.join(format!("{tid}/{name}"))
     }
 }
 

@@ -15,6 +15,7 @@ mod watch;
 use std::sync::Arc;
 
 pub use dir::Dir;
+pub(crate) use dir::read_at_once;
 pub use dirs::Dirs;
 pub use layout::{Layout, LayoutError};
 use procview::account::CpuTime;

@@ -12,8 +12,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use crate::caller::runtime_id;
 use crate::load::collect_tasks;
 
-/// Everything is listed anew at least once in so many searches.
-const FULL_EVERY: u32 = 12;
+/// Everything is listed anew once in so many searches, ten minutes, whatever inotify says.
+const FULL_EVERY: u32 = 120;
 
 /// What the last listing of each directory outside of containers found.
 ///

@@ -203,6 +203,7 @@ impl Registry {
         drop(table);
         self.dirs.sweep();
         self.dirs.refresh();
+        self.callers.sweep();
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
