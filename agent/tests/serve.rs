@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -176,40 +175,19 @@ fn without_root_it_says_so() {
     assert!(error.contains("takes root"), "{error}");
 }
 
-/// Runs `command` in a mount namespace of its own, after `change`.
-fn elsewhere(command: &mut Command, change: impl Fn() -> nix::Result<()> + Send + Sync + 'static) {
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    let prepare = move || {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
-        Ok(change()?)
-    };
-    #[allow(
-        unsafe_code,
-        reason = "pre_exec is the only way to change a child's namespaces"
-    )]
-    // SAFETY: between fork and exec only system calls are made, without allocation.
-    unsafe {
-        command.pre_exec(prepare)
-    };
-}
-
 #[test]
 fn without_fuse_it_says_so() {
     if !can_mount() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let mut command = agent();
-    elsewhere(&mut command, || {
-        mount(
-            Some("none"),
-            "/dev",
-            Some("tmpfs"),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-    });
+    // In a mount namespace of its own, where /dev is empty.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c"]);
+    command
+        .arg("mount -t tmpfs none /dev && exec \"$@\"")
+        .arg("sh");
+    command.arg(env!("CARGO_BIN_EXE_procview-agent"));
     let error = refusal(&mut command, dir.path());
     assert!(
         error.contains("cannot open /dev/fuse") && error.contains("modprobe fuse"),
