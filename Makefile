@@ -19,7 +19,7 @@ build:
 setup:
 	tests/rig/install.sh
 
-demo:
+demo: build
 	tests/demo/demo.sh
 
 test: setup lint build
