@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use procview::parse::lines;
 
 use crate::cgroup::read_at_once;
+use crate::lock::lock;
 
 /// How many threads' files are kept open.
 const MOST_KEPT: usize = 256;
@@ -60,7 +61,7 @@ impl Callers {
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<u32, Option<Arc<File>>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Replaces `text` by the command of thread `tid`, without its newline.

@@ -1,7 +1,7 @@
 //! One container: its cgroups, and the counters that have to be kept between two reads.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procview::account::CpuAccount;
 use procview::cpu::{Cpus, Rounding};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::hostproc::HostProc;
+use crate::lock::lock;
 
 /// A container as long as its cgroups live.
 #[derive(Debug)]
@@ -139,8 +140,4 @@ fn cpus_of(cgroup: &Cgroup, host: &HostProc, now: u64, rounding: Rounding) -> Cp
     let quota = cgroup.quota(now);
     let effective = cgroup.effective_cpus();
     Cpus::new(quota, effective.as_ref(), &host.online_cpus(now), rounding)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

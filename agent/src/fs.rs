@@ -10,7 +10,6 @@ mod node;
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use cpu_dir::CpuDir;
@@ -283,15 +282,5 @@ impl Fs {
     /// Closes `handle`.
     pub fn release(&self, handle: u64) {
         self.handles.remove(handle);
-    }
-
-    /// How many files are open.
-    pub fn open_files(&self) -> usize {
-        self.handles.len()
-    }
-
-    /// The directory of the host that the CPU entries come from.
-    pub fn cpu_dir(&self) -> &Path {
-        self.view.host().cpu_dir()
     }
 }

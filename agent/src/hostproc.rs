@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use procview::file::Resource;
 use procview::host::{self, HostCpuinfo, HostMeminfo};
 use procview::parse::{CpuList, number};
+
+use crate::lock::lock;
 
 /// How old a host file may be, microseconds.
 mod age {
@@ -164,18 +166,14 @@ impl<T> Cached<T> {
     /// The value, read anew by `read` if it is older than `age`. Two threads may read at once;
     /// none waits for the other's IO.
     fn get(&self, now: u64, age: u64, read: impl FnOnce() -> T) -> Arc<T> {
-        let cached = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let cached = lock(&self.0).clone();
         if let Some((at, value)) = cached
             && now.saturating_sub(at) < age
         {
             return value;
         }
         let value = Arc::new(read());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&value)));
+        *lock(&self.0) = Some((now, Arc::clone(&value)));
         value
     }
 }

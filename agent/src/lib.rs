@@ -23,6 +23,7 @@ pub mod fs;
 pub mod fuse;
 pub mod hostproc;
 pub mod load;
+mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod registry;

@@ -117,11 +117,11 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
         .file_name()
         .ok_or_else(|| MountError::NotDirectory(dir.to_path_buf()))?;
     let dir = fs::canonicalize(parent).map_err(failed)?.join(name);
-    let table = fs::read("/proc/self/mountinfo").map_err(MountError::MountTable)?;
-    while let Some(fstype) = mounted_at(
-        &fs::read("/proc/self/mountinfo").unwrap_or(table.clone()),
-        &dir,
-    ) {
+    let mounted = || {
+        let table = fs::read("/proc/self/mountinfo").map_err(MountError::MountTable)?;
+        Ok::<_, MountError>(mounted_at(&table, &dir))
+    };
+    while let Some(fstype) = mounted()? {
         match (fstype.as_str(), answers(&dir)) {
             (FSTYPE, Some(Ok(()))) => return Err(MountError::AlreadyServed(dir)),
             (FSTYPE, None) => return Err(MountError::Hung(dir)),

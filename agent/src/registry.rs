@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once};
 
 use procview::cpu::Rounding;
 use procview::parse::thread_stat;
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::container::Container;
 use crate::hostproc::HostProc;
 use crate::load;
+use crate::lock::lock;
 
 /// Beyond this many distinct `/proc/<tid>/cgroup` texts the table starts anew; a container has
 /// as many as it has cgroups with readers in them.
@@ -207,7 +208,7 @@ impl Registry {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

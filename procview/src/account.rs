@@ -154,11 +154,6 @@ impl CpuAccount {
     pub fn idle(&self) -> u64 {
         self.cpus.iter().map(|cpu| cpu.idle).sum()
     }
-
-    /// When the last sample was taken, microseconds since boot.
-    pub fn sampled_at(&self) -> u64 {
-        self.at
-    }
 }
 
 /// `value * share / whole` without overflow; all of `value` for a `whole` of 0.

@@ -12,7 +12,7 @@ mod swaps;
 mod uptime;
 mod vmstat;
 
-pub use cpu_dir::{CpuEntry, cpu_entry, cpu_list_line, translated};
+pub use cpu_dir::{CpuEntry, cpu_entry, translated};
 pub use cpuinfo::cpuinfo;
 pub use diskstats::diskstats;
 pub use loadavg::loadavg;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nix::sys::inotify::WatchDescriptor;
 use procview::memory::MemoryLevel;
@@ -14,6 +14,7 @@ use procview::parse::{memory_max, number};
 
 use super::dirs::Budget;
 use super::watch::Watch;
+use crate::lock::lock;
 
 /// Enough for every cgroup file that is written in one go; a longer one takes a second try.
 const FIRST_READ: usize = 8 * 1024;
@@ -328,9 +329,4 @@ pub(crate) fn read_at_once(file: &File, text: &mut Vec<u8>) -> io::Result<()> {
         }
         size *= 4;
     }
-}
-
-/// Locks without regard to poison: a panic answers one request and leaves plain values behind.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::dir::{Dir, lock};
+use super::dir::Dir;
 use super::watch::Watch;
+use crate::lock::lock;
 
 /// All directories in use, so that containers share those of their common ancestors.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, Weak};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use super::dir::{Dir, lock};
+use super::dir::Dir;
+use crate::lock::lock;
 
 /// Watches directories for writes to their files.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::{FsError, Kind};
+use crate::lock::lock;
 
 /// sysfs attributes are at most a page long; binary ones are not for reading as text.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -138,6 +139,6 @@ impl CpuDir {
     }
 
     fn paths(&self) -> MutexGuard<'_, HashMap<(bool, u64), Box<str>>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.paths)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{FsError, Node};
+use crate::lock::lock;
 use crate::registry::Owner;
 use crate::trigger::Trigger;
 
@@ -42,10 +43,6 @@ impl Handles {
     pub(super) fn remove(&self, handle: u64) {
         // Dropped after the lock: a trigger closes its file.
         let _file = lock(&self.open).remove(&handle);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        lock(&self.open).len()
     }
 }
 
@@ -102,8 +99,4 @@ impl OpenFile {
         *slot = Some(trigger);
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -97,7 +97,7 @@ fn topology(file: &str, cpu: u32, count: usize) -> CpuEntry {
 }
 
 /// The list `0-(n-1)` as a line.
-pub fn cpu_list_line(count: usize) -> Vec<u8> {
+fn cpu_list_line(count: usize) -> Vec<u8> {
     list_line(&CpuList::first(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
