@@ -9,12 +9,13 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
+export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 FUZZ_SECONDS ?= 600
 
 .PHONY: build setup demo test bench fidelity lint fuzz
 
 build:
-	cargo build --release -p procview-agent
+	cargo build --release -p procview-agent -p procview-webhook
 
 setup:
 	tests/rig/install.sh

@@ -1,0 +1,38 @@
+//! The webhook: adds the view to pods as they are created.
+//!
+//! ```text
+//! POST /mutate
+//!   server        TLS, connections, limits
+//!   router        the paths
+//!   mutate        bytes of an AdmissionReview -> its answer; never a denial
+//!     review        what the API server asks and is answered
+//!     pod           what we read of a pod
+//!     choice        what its annotations ask for
+//!     decide        which containers get which files (decide::rules: the table of who does not)
+//!     volume        our volumes and mounts
+//!     patch         the JSON patch, and the text of procview.dev/status
+//! beside it
+//!   tls           the certificate that is served
+//!   certificate   where it comes from: files, or a CA that the replicas share
+//!   ready         whether reviews can be answered
+//!   metrics       what Prometheus is told
+//!   explain       mutate for people, on a manifest
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod args;
+pub mod certificate;
+pub mod choice;
+pub mod decide;
+pub mod explain;
+pub mod metrics;
+pub mod mutate;
+pub mod patch;
+pub mod pod;
+pub mod ready;
+pub mod review;
+pub mod router;
+pub mod server;
+pub mod tls;
+pub mod volume;

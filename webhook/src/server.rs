@@ -1,0 +1,177 @@
+//! Accepts connections, and sees to it that no client keeps others from being answered.
+//!
+//! There is a limit on connections rather than short time limits on idle ones: an API server keeps
+//! its connections for 90 s without a call, and a connection that the server closes first can cost
+//! it one. Beyond the limit the connection goes that has been without a request for longest, which
+//! are those of clients that never send one.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use connections::{Connection, Connections};
+
+mod connections;
+
+/// Limits of the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Until the TLS handshake is done.
+    pub handshake: Duration,
+    /// Until the next request has begun; longer than the 90 s of Go's HTTP client.
+    pub idle: Duration,
+    /// After the end of accepting, until requests under way are cut off.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake: Duration::from_secs(5),
+            idle: Duration::from_secs(150),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Connections that were opened and never used are not waited for longer than this.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Serves until `stop` is done, and then until the requests under way are.
+///
+/// # Errors
+/// If the listener cannot be asked for its address.
+pub async fn serve(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    open: prometheus_client::metrics::gauge::Gauge,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let acceptor = TlsAcceptor::from(config);
+    let connections = Arc::new(Connections::new(limits.connections, open));
+    let (drain, draining) = watch::channel(false);
+    let mut stop = pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Most likely out of file descriptors: others may finish meanwhile.
+                    tracing::warn!(%error, "cannot accept");
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        let Some(connection) = Connections::add(&connections) else {
+            tracing::warn!(
+                limit = limits.connections,
+                "refused a connection, all are busy"
+            );
+            continue;
+        };
+        let acceptor = acceptor.clone();
+        let router = router.clone();
+        let draining = draining.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = converse(stream, acceptor, router, limits, draining, &connection) => {}
+                () = connection.evicted() => {}
+            }
+        });
+    }
+    drop(listener);
+    drain.send_replace(true);
+    tracing::info!(connections = connections.len(), "draining");
+    if timeout(LINGER, connections.empty()).await.is_err() {
+        connections.evict_idle();
+        if timeout(limits.drain, connections.empty()).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "cut off requests under way"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    limits: Limits,
+    mut draining: watch::Receiver<bool>,
+    connection: &Connection,
+) {
+    // Answers are small; none should wait for another.
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(limits.handshake, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!("TLS handshake took too long");
+            return;
+        }
+    };
+    let service = service_fn(|request: Request<Incoming>| {
+        let busy = connection.busy();
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .keep_alive_interval(limits.idle / 5)
+        .keep_alive_timeout(limits.handshake);
+    let mut served = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            result = served.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(error, "connection");
+                }
+                return;
+            }
+            _ = draining.wait_for(|draining| *draining), if !told => {
+                told = true;
+                served.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
