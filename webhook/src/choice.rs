@@ -104,9 +104,7 @@ impl Choice {
 /// The key by which another tool's opt-out is given, if one is.
 pub fn opted_out_elsewhere(pod: &Pod) -> Option<&'static str> {
     OPT_OUT_KEYS.into_iter().find(|key| {
-        let value = pod
-            .annotation(key)
-            .or_else(|| pod.metadata.labels.get(*key).map(String::as_str));
+        let value = pod.annotation(key).or_else(|| pod.label(key));
         value.is_some_and(|value| switch(value.trim()) == Some(false))
     })
 }
@@ -183,7 +181,10 @@ mod tests {
     fn choice(key: &str, value: &str) -> Choice {
         let mut pod = Pod::default();
         let annotations = [(key.to_owned(), value.to_owned())];
-        pod.metadata.annotations = Some(annotations.into_iter().collect());
+        pod.metadata = Some(crate::pod::Metadata {
+            annotations: Some(annotations.into_iter().collect()),
+            ..Default::default()
+        });
         pod.spec.containers = vec![crate::pod::Container {
             name: "app".to_owned(),
             ..Default::default()

@@ -145,12 +145,23 @@ fn add_volumes(
 }
 
 fn add_status(operations: &mut Vec<PatchOperation>, subject: &Subject<'_>, status: String) {
-    let annotations = ["metadata", "annotations"];
-    if subject.pod.metadata.annotations.is_none() {
-        add(operations, &annotations, json!({ STATUS: status }));
-    } else if subject.pod.annotation(STATUS) != Some(&status) {
-        let [metadata, annotations] = annotations;
-        add(operations, &[metadata, annotations, STATUS], status.into());
+    match &subject.pod.metadata {
+        None => add(
+            operations,
+            &["metadata"],
+            json!({ "annotations": { STATUS: status } }),
+        ),
+        Some(metadata) if metadata.annotations.is_none() => add(
+            operations,
+            &["metadata", "annotations"],
+            json!({ STATUS: status }),
+        ),
+        Some(_) if subject.pod.annotation(STATUS) == Some(&status) => {}
+        Some(_) => add(
+            operations,
+            &["metadata", "annotations", STATUS],
+            status.into(),
+        ),
     }
 }
 

@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub metadata: Metadata,
+    /// `None` where there is none, or null, as in templates.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
     #[serde(default, deserialize_with = "null_as_default")]
     pub spec: Spec,
 }
@@ -125,8 +126,13 @@ pub struct HostPath {
 impl Pod {
     /// The value of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        let annotations = self.metadata.annotations.as_ref()?;
+        let annotations = self.metadata.as_ref()?.annotations.as_ref()?;
         annotations.get(key).map(String::as_str)
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.as_ref()?.labels.get(key).map(String::as_str)
     }
 
     /// The volumes, whether there are any or not.
@@ -136,9 +142,10 @@ impl Pod {
 
     /// The name, or what the API server will make one of.
     pub fn display_name(&self) -> &str {
-        match self.metadata.name.as_str() {
-            "" => &self.metadata.generate_name,
-            name => name,
+        match &self.metadata {
+            None => "",
+            Some(metadata) if metadata.name.is_empty() => &metadata.generate_name,
+            Some(metadata) => &metadata.name,
         }
     }
 }

@@ -72,7 +72,7 @@ pub static POD: [PodRule; 11] = [
     },
     Rule {
         name: "opted-out-by-other-key",
-        when: "has the opt-out key of a webhook for lxcfs, and no procview.dev/inject: \"true\"",
+        when: "has the opt-out key of a webhook for lxcfs (listed below)",
         why: "the pod opts out of such mounts by another tool's annotation",
         unless_asked: true,
         tells: Tells::Status,
