@@ -125,7 +125,7 @@ pub struct SelfSigned {
         long,
         value_name = "SECONDS",
         default_value_t = 90 * 24 * 3600,
-        value_parser = clap::value_parser!(i64).range(30..),
+        value_parser = clap::value_parser!(i64).range(10..),
         env = "PROCVIEW_CERTIFICATE_LIFETIME"
     )]
     pub certificate_lifetime: i64,
@@ -134,7 +134,7 @@ pub struct SelfSigned {
         long,
         value_name = "SECONDS",
         default_value_t = 3 * 365 * 24 * 3600,
-        value_parser = clap::value_parser!(i64).range(90..),
+        value_parser = clap::value_parser!(i64).range(30..),
         env = "PROCVIEW_CA_LIFETIME"
     )]
     pub ca_lifetime: i64,

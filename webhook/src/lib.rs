@@ -20,19 +20,28 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "server")]
 pub mod args;
+#[cfg(feature = "server")]
 pub mod certificate;
 pub mod choice;
 pub mod decide;
+#[cfg(feature = "server")]
 pub mod explain;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod mutate;
 pub mod patch;
 pub mod pod;
+#[cfg(feature = "server")]
 pub mod ready;
 pub mod review;
+#[cfg(feature = "server")]
 pub mod router;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod tls;
 pub mod volume;

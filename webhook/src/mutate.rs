@@ -146,7 +146,7 @@ impl Mutator {
     /// # Errors
     /// If `body` is no AdmissionReview. All other problems are warnings in the answer.
     pub fn review(&self, body: &[u8], selected: Selected) -> Result<Reviewed, ReviewError> {
-        let review: Review<'_> = serde_json::from_slice(body)?;
+        let review = Review::parse(body)?;
         if review.kind != "AdmissionReview" {
             return Err(ReviewError::Kind(review.kind));
         }

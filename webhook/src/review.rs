@@ -3,9 +3,13 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use k8s_openapi::ByteString;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// An AdmissionReview with a request, of any version.
@@ -16,8 +20,21 @@ use serde_json::value::RawValue;
 pub struct Review<'a> {
     pub api_version: String,
     pub kind: String,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub request: Request<'a>,
+}
+
+impl<'a> Review<'a> {
+    /// Reads a review.
+    ///
+    /// # Errors
+    /// If the text is no JSON object with what a review must have.
+    pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let review = object(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(review)
+    }
 }
 
 /// The `request` of an AdmissionReview.
@@ -106,4 +123,27 @@ impl Answer {
         self.response.patch_type = Some("JSONPatch");
         Ok(())
     }
+}
+
+/// Reads a struct from an object alone. By itself serde takes an array of its fields, too.
+fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Object(PhantomData))
 }
