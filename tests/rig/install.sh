@@ -3,7 +3,7 @@
 set -euo pipefail
 
 PACKAGES=(
-  busybox-static containerd cpio crun e2fsprogs iproute2 lxcfs mmdebstrap qemu-system-x86 runc
+  busybox-static containerd cpio crun e2fsprogs iproute2 lxcfs mmdebstrap openssl qemu-system-x86 runc
   shellcheck strace util-linux xz-utils zstd
 )
 

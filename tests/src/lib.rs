@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod cluster;
 pub mod container;
 pub mod containerd;
 pub mod guest;
