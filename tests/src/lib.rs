@@ -7,6 +7,7 @@
 //!     run_in       a plain process in a group: the cheap form of a container
 //!     Container    a real one, by runc or crun
 //!     Containerd   a real one, by a containerd of its own
+//!   Webhook    a running procview-webhook, its certificates and clients, reviews to post
 //!   guest      a test binary in an emulated machine with another kernel
 //! ```
 //!
@@ -20,3 +21,4 @@ pub mod containerd;
 pub mod guest;
 pub mod machine;
 pub mod process;
+pub mod webhook;
