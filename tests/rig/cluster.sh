@@ -58,7 +58,8 @@ run_inside() {
   local bin=$1 apiserver peer=http://127.0.0.1:2380 client=http://127.0.0.1:2379
   cd "$2"
   # shellcheck disable=SC2046,SC2064 # several words; the folder as it is now
-  trap "kill -KILL \$(jobs -p); wait; cd /; rm -rf '$2'" EXIT
+  # (the shell would tell of each that it was killed)
+  trap "exec 2> /dev/null; kill -KILL \$(jobs -p); wait; cd /; rm -rf '$2'" EXIT
   ip link set lo up
   ip address add $ADDRESS/32 dev lo
   credentials > openssl.log 2>&1

@@ -91,7 +91,12 @@ impl Cluster {
         let admin = read(self.kubeconfig())?;
         let begin = admin.find("token: ").context("no token")?;
         let end = begin + admin[begin..].find('}').context("no token")?;
-        let text = format!("{}token: \"{}\"{}", &admin[..begin], token.trim(), &admin[end..]);
+        let text = format!(
+            "{}token: \"{}\"{}",
+            &admin[..begin],
+            token.trim(),
+            &admin[end..]
+        );
         let path = self.state.join(format!("{namespace}-{account}.kubeconfig"));
         std::fs::write(&path, text)?;
         Ok(path)

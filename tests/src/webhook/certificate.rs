@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
+
+use crate::cluster::ADDRESS;
 
 /// The name that certificates are for; what is connected to is an address on loopback.
 pub const NAME: &str = "procview-webhook.procview.svc";
@@ -18,6 +20,7 @@ pub const NAME: &str = "procview-webhook.procview.svc";
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    pem: String,
 }
 
 /// A server's certificate and its key.
@@ -38,11 +41,18 @@ impl Authority {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
-        let certificate = parameters.self_signed(&key)?.der().clone();
+        let certificate = parameters.self_signed(&key)?;
         Ok(Self {
+            certificate: certificate.der().clone(),
+            pem: certificate.pem(),
             issuer: Issuer::new(parameters, key),
-            certificate,
         })
+    }
+
+    /// As a `caBundle` has it, before base64.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// What a client has to trust.
@@ -51,13 +61,33 @@ impl Authority {
         self.certificate.clone()
     }
 
-    /// A new certificate for [`NAME`], unlike any other.
+    /// A new certificate for [`NAME`] and [`ADDRESS`], unlike any other.
     ///
     /// # Errors
     /// If there is no randomness.
     pub fn leaf(&self) -> Result<Leaf> {
+        self.sign(&Self::parameters()?)
+    }
+
+    /// A certificate that expired years ago.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn expired_leaf(&self) -> Result<Leaf> {
+        let mut parameters = Self::parameters()?;
+        parameters.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(&parameters)
+    }
+
+    fn parameters() -> Result<CertificateParams> {
+        Ok(CertificateParams::new(vec![
+            NAME.to_owned(),
+            ADDRESS.to_owned(),
+        ])?)
+    }
+
+    fn sign(&self, parameters: &CertificateParams) -> Result<Leaf> {
         let key = KeyPair::generate()?;
-        let parameters = CertificateParams::new(vec![NAME.to_owned()])?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
         Ok(Leaf {
             certificate: certificate.der().clone(),

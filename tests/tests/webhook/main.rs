@@ -1,0 +1,7 @@
+//! The webhook behind a real API server.
+
+mod case;
+
+mod certificates;
+mod down;
+mod pods;
