@@ -49,9 +49,15 @@ struct Sample {
 pub(crate) struct Load(HashMap<Case, Sample>);
 
 impl Load {
-    /// Runs all cases in turn, round by round: what else the machine does hits all alike.
-    pub(crate) fn measure(bench: &mut Bench, rounds: usize, time: Duration) -> Result<Self> {
-        let cases = cases(bench);
+    /// Runs all cases of `files` in turn, round by round: what else the machine does hits all
+    /// alike.
+    pub(crate) fn measure(
+        bench: &mut Bench,
+        files: &[&'static str],
+        rounds: usize,
+        time: Duration,
+    ) -> Result<Self> {
+        let cases = cases(bench, files);
         let mut samples: HashMap<Case, Vec<Sample>> = HashMap::new();
         for round in 0..rounds {
             eprintln!("bench: load, round {} of {rounds}", round + 1);
@@ -184,9 +190,9 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// The servers take turns within each file and number of readers.
-fn cases(bench: &Bench) -> Vec<Case> {
+fn cases(bench: &Bench, files: &[&'static str]) -> Vec<Case> {
     let mut cases = Vec::new();
-    for file in FILES.iter().copied() {
+    for file in files.iter().copied() {
         for readers in [1, 4, bench.readers.count()] {
             if readers > 4 && !FAST.contains(&file) {
                 continue;

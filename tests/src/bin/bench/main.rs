@@ -45,9 +45,10 @@ const FILES: &[&str] = &[
 const MOST_READERS: usize = 16;
 
 const USAGE: &str = "\
-Usage: bench [--quick] [--counts-only] [--check] [--write FILE] [--agent PATH]
+Usage: bench [--quick] [--counts-only] [--only FILE]... [--check] [--write FILE] [--agent PATH]
   --quick        fewer rounds and reads
   --counts-only  system calls only; works in a small guest
+  --only FILE    CPU time and reads a second of this file only, such as proc/stat
   --check        fail if a target on counts, CPU time, memory or the tick is missed
   --write FILE   write the tables to FILE as well
   --agent PATH   the agent; by default the one beside this program
@@ -60,6 +61,7 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 struct Options {
     quick: bool,
     counts_only: bool,
+    only: Vec<&'static str>,
     check: bool,
     write: Option<PathBuf>,
     agent: Option<PathBuf>,
@@ -130,6 +132,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
         match argument.as_str() {
             "--quick" => options.quick = true,
             "--counts-only" => options.counts_only = true,
+            "--only" => {
+                let wanted = arguments.next().context(USAGE)?;
+                let known = FILES.iter().find(|file| **file == wanted);
+                options
+                    .only
+                    .push(known.with_context(|| format!("no file {wanted} to measure"))?);
+            }
             "--check" => options.check = true,
             "--write" => options.write = Some(arguments.next().context(USAGE)?.into()),
             "--agent" => options.agent = Some(arguments.next().context(USAGE)?.into()),
@@ -151,6 +160,10 @@ fn command(options: &Options) -> String {
         if given {
             command.push_str(option);
         }
+    }
+    for file in &options.only {
+        command.push_str(" --only ");
+        command.push_str(file);
     }
     command
 }
@@ -200,14 +213,19 @@ fn run(options: &Options, agent: &Path) -> Result<Vec<Table>> {
         _container: container,
         tree,
     };
+    let (rounds, time) = if options.quick { (3, 100) } else { (7, 300) };
+    let time = Duration::from_millis(time);
+    if !options.only.is_empty() {
+        let load = Load::measure(&mut bench, &options.only, rounds, time)?;
+        return Ok(vec![load.cpu_table(), load.reads_table()]);
+    }
     eprintln!("bench: system calls");
     let mut tables = vec![counts::measure(&mut bench)?];
     go_on()?;
     if options.counts_only {
         return Ok(tables);
     }
-    let (rounds, time) = if options.quick { (3, 100) } else { (7, 300) };
-    let load = Load::measure(&mut bench, rounds, Duration::from_millis(time))?;
+    let load = Load::measure(&mut bench, FILES, rounds, time)?;
     tables.extend([load.cpu_table(), load.reads_table()]);
     // Nothing of it may be left when the memory of a fresh agent is measured.
     let Bench {
