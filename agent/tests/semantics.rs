@@ -41,6 +41,42 @@ fn a_reader_below_the_container_sees_the_container() {
 }
 
 #[test]
+fn a_reader_that_moves_sees_where_it_is() {
+    let node = Node::new().with_v2();
+    let other = CONTAINER.replace("0123", "fedc");
+    node.set(&format!("cgroup/{other}/memory.max"), "268435456\n");
+    let fs = node.serve();
+    let total = || read(&fs, PID, "proc/meminfo").expect("meminfo")[..24].to_owned();
+    let mine = "MemTotal:         524288";
+    let others = "MemTotal:         262144";
+    let put = |cpuset: &str, rest: &str| {
+        let text = format!("4:cpuset:/{cpuset}\n0::/{rest}\n");
+        node.set(&format!("proc/{PID}/cgroup"), &text);
+        node.set(&format!("proc/{PID}/cpuset"), &format!("/{cpuset}\n"));
+    };
+    // Often enough for whatever is kept of a reader.
+    let read_often = || (0..5).map(|_| total()).next_back().expect("a text");
+    assert_eq!(read_often(), mine);
+    put(&other, &other);
+    assert_eq!(read_often(), others);
+    put(CONTAINER, CONTAINER);
+    assert_eq!(total(), mine);
+    assert_eq!(read_often(), mine);
+    put(CONTAINER, &other);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(total(), others);
+    // A cpuset that is no container's tells nothing.
+    put("shared", &other);
+    assert_eq!(read_often(), others);
+    put("shared", CONTAINER);
+    assert_eq!(total(), mine);
+    // Another process has the number.
+    node.set(&format!("proc/{PID}/cpuset"), "/\n");
+    node.set(&format!("proc/{PID}/cgroup"), "0::/\n");
+    assert_eq!(total(), "MemTotal:       16777216");
+}
+
+#[test]
 fn two_containers_see_different_files_at_one_path() {
     let node = Node::new().with_v2();
     let other = CONTAINER.replace("0123", "fedc");
