@@ -27,5 +27,6 @@ mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod registry;
+mod sys;
 pub mod trigger;
 pub mod view;

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::ByCaller;
 use crate::mount::{self, FSTYPE, MountError};
+use crate::sys;
 
 /// Threads that answer requests. One may wait for a slow cgroup file while another answers; more
 /// are slower, since most of an answer is spent in the kernel's FUSE queue.
@@ -75,7 +76,14 @@ impl Mount {
         let session = fuser::Session::from_fd(fs, device, SessionACL::All, config)?;
         let thread = thread::Builder::new()
             .name("fuse".to_owned())
-            .spawn(move || ended(session.run()))?;
+            .spawn(move || {
+                // A thread that is woken does not take the CPU from who woke it then: a reader gets
+                // to its next request, or to sleep, and fewer switches make an answer.
+                if let Err(error) = sys::schedule_as_batch() {
+                    tracing::debug!(%error, "serving threads are not SCHED_BATCH");
+                }
+                ended(session.run());
+            })?;
         Ok(Session { _thread: thread })
     }
 }
