@@ -7,7 +7,7 @@ mod cpuinfo;
 mod meminfo;
 
 pub use cpuinfo::HostCpuinfo;
-pub(crate) use cpuinfo::{Paragraph, key_value};
+pub(crate) use cpuinfo::{CpuBlock, CpuValue, Paragraph, key_value};
 pub use meminfo::{HostMeminfo, MeminfoLine};
 
 use crate::parse::{lines, number, words};

@@ -1,13 +1,64 @@
 //! The host's `/proc/cpuinfo`, split into one block a CPU.
 
+use std::ops::Range;
+
 use crate::parse::number;
 
 /// A paragraph of the file: the block of one CPU, or text that belongs to none (the header of
 /// s390x, the trailer of ppc64le, `Hardware` of 32-bit ARM).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Paragraph {
-    Cpu { number: u32, text: Box<[u8]> },
+    Cpu(CpuBlock),
     Other(Box<[u8]>),
+}
+
+/// What the host's file says of one CPU, with the places of the numbers that a container's differ
+/// in: they are found once, not for each rendering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CpuBlock {
+    pub(crate) number: u32,
+    pub(crate) text: Box<[u8]>,
+    /// In the order of the text.
+    pub(crate) values: Box<[(Range<usize>, CpuValue)]>,
+}
+
+/// A number in a block: from behind the colon to the end of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CpuValue {
+    /// That of the CPU and of its core.
+    Index,
+    /// That of its package.
+    Package,
+    /// How many CPUs there are.
+    Count,
+}
+
+impl CpuBlock {
+    fn new(number: u32, text: &[u8]) -> Self {
+        let mut values = Vec::new();
+        let mut start = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let end = start + line.len() - usize::from(line.ends_with(b"\n"));
+            let value = key_value(line).and_then(|(key, _)| match key {
+                b"processor" | b"cpu number" | b"core id" | b"apicid" | b"initial apicid" => {
+                    Some(CpuValue::Index)
+                }
+                b"physical id" => Some(CpuValue::Package),
+                b"siblings" | b"cpu cores" => Some(CpuValue::Count),
+                _ => None,
+            });
+            let colon = line.iter().position(|byte| *byte == b':');
+            if let (Some(value), Some(colon)) = (value, colon) {
+                values.push((start + colon + 1..end, value));
+            }
+            start += line.len();
+        }
+        Self {
+            number,
+            text: text.into(),
+            values: values.into(),
+        }
+    }
 }
 
 /// The host's `/proc/cpuinfo`.
@@ -31,10 +82,7 @@ impl HostCpuinfo {
                 .map_or(rest.len(), |index| index + 2);
             let paragraph = &rest[..end];
             paragraphs.push(match block_number(paragraph) {
-                Some(number) => Paragraph::Cpu {
-                    number,
-                    text: paragraph.into(),
-                },
+                Some(number) => Paragraph::Cpu(CpuBlock::new(number, paragraph)),
                 None => Paragraph::Other(paragraph.into()),
             });
             start += end;

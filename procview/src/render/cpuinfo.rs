@@ -2,7 +2,7 @@
 
 use super::column;
 use crate::cpu::Cpus;
-use crate::host::HostCpuinfo;
+use crate::host::{CpuBlock, CpuValue, HostCpuinfo, Paragraph};
 
 /// Appends `/proc/cpuinfo`: the host's blocks of the container's CPUs, renumbered 0..n, each its
 /// own core of one package.
@@ -11,13 +11,13 @@ pub fn cpuinfo(out: &mut Vec<u8>, cpus: &Cpus, host: &HostCpuinfo) {
     let mut written = false;
     for paragraph in &host.paragraphs {
         match paragraph {
-            crate::host::Paragraph::Cpu { .. } => {
+            Paragraph::Cpu(_) => {
                 if !written {
                     written = true;
                     blocks(out, cpus, host);
                 }
             }
-            crate::host::Paragraph::Other(text) => other(out, text, count),
+            Paragraph::Other(text) => other(out, text, count),
         }
     }
 }
@@ -27,37 +27,32 @@ fn blocks(out: &mut Vec<u8>, cpus: &Cpus, host: &HostCpuinfo) {
         host.paragraphs
             .iter()
             .find_map(|paragraph| match paragraph {
-                crate::host::Paragraph::Cpu { number, text } if *number == cpu => Some(text),
+                Paragraph::Cpu(block) if block.number == cpu => Some(block),
                 _ => None,
             })
     };
     for (index, cpu) in cpus.host().iter().enumerate() {
-        if let Some(text) = block_of(*cpu) {
-            block(out, text, index as u64, cpus.count() as u64);
+        if let Some(found) = block_of(*cpu) {
+            block(out, found, index as u64, cpus.count() as u64);
         }
     }
 }
 
-fn block(out: &mut Vec<u8>, text: &[u8], index: u64, count: u64) {
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let replaced = crate::host::key_value(line).and_then(|(key, _)| match key {
-            b"processor" | b"cpu number" | b"core id" | b"apicid" | b"initial apicid" => {
-                Some(index)
-            }
-            b"physical id" => Some(0),
-            b"siblings" | b"cpu cores" => Some(count),
-            _ => None,
-        });
-        match replaced {
-            Some(value) => {
-                let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
-                out.extend_from_slice(&line[..=colon]);
-                column::next(out, value);
-                out.push(b'\n');
-            }
-            None => out.extend_from_slice(line),
-        }
+fn block(out: &mut Vec<u8>, block: &CpuBlock, index: u64, count: u64) {
+    let mut written = 0;
+    for (place, value) in &block.values {
+        out.extend_from_slice(&block.text[written..place.start]);
+        column::next(
+            out,
+            match value {
+                CpuValue::Index => index,
+                CpuValue::Package => 0,
+                CpuValue::Count => count,
+            },
+        );
+        written = place.end;
     }
+    out.extend_from_slice(&block.text[written..]);
 }
 
 /// Text outside the blocks stays, but for what s390x says there of the CPUs: their number, and a
