@@ -90,6 +90,8 @@ pub struct MemoryFiles {
     pub levels: Vec<MemoryLevel>,
     /// The container's own counters.
     pub stat: MemoryStat,
+    /// The text that they are from, `memory.stat`; empty if there is none.
+    pub stat_text: Vec<u8>,
     /// The smallest swap limit in bytes.
     pub swap_limit: Option<u64>,
     /// Used swap in bytes.
@@ -175,17 +177,6 @@ impl Cgroup {
             total: limit.map_or(count, |limit| (limit / bytes).min(count)),
             used: chain.innermost(|dir| dir.number(current)).unwrap_or(0) / bytes,
         }
-    }
-
-    /// The text of the container's `memory.stat`, empty if it has none.
-    pub fn memory_stat(&self) -> Vec<u8> {
-        let mut text = Vec::new();
-        let chain = self.chain(Controller::Memory);
-        let read = chain.innermost(|dir| dir.read("memory.stat", &mut text).ok());
-        if read.is_none() {
-            text.clear();
-        }
-        text
     }
 
     /// The smallest quota over the container's cgroup and its ancestors, millionths of a CPU.

@@ -66,9 +66,9 @@ impl View {
         match file {
             File::Meminfo => {
                 let meminfo = host.meminfo(now);
-                render::meminfo(out, &self.memory(container, now), &meminfo);
+                render::meminfo(out, &self.memory(container, now).0, &meminfo);
             }
-            File::Swaps => render::swaps(out, self.memory(container, now).swap),
+            File::Swaps => render::swaps(out, self.memory(container, now).0.swap),
             File::Cpuinfo => {
                 render::cpuinfo(out, &container.cpus(now, host), &host.cpuinfo(now));
             }
@@ -102,10 +102,10 @@ impl View {
                 render::diskstats(out, &disks, parse::disk_names(&host.diskstats(now)));
             }
             File::Vmstat => {
-                let memory = self.memory(container, now);
+                let (memory, memory_stat) = self.memory(container, now);
                 let source = render::VmstatSource {
                     memory: &memory,
-                    memory_stat: &container.cgroup().memory_stat(),
+                    memory_stat: &memory_stat,
                     disks: &container.cgroup().disks(),
                 };
                 render::vmstat(out, &source, &host.vmstat(now));
@@ -138,7 +138,8 @@ impl View {
         Ok(out)
     }
 
-    fn memory(&self, container: &Container, now: u64) -> Memory {
+    /// The memory of `container`, and the text of its `memory.stat`.
+    fn memory(&self, container: &Container, now: u64) -> (Memory, Vec<u8>) {
         let host = self.host.meminfo(now);
         let files = if self.registry.layout().has(Controller::Memory) {
             let has = HostMemory {
@@ -149,13 +150,14 @@ impl View {
         } else {
             MemoryFiles::default()
         };
-        Memory {
+        let memory = Memory {
             stat: files.stat,
             swap: Swap::new(files.swap_limit, files.swap_used, host.get("SwapTotal")),
             huge_pages: files.huge_pages,
             overcommit_ratio: self.host.overcommit_ratio(now),
             ..Memory::new(&files.levels, &host)
-        }
+        };
+        (memory, files.stat_text)
     }
 
     /// Whether the kernel would let thread `tid` set the window of trigger `text`: without

@@ -35,17 +35,22 @@ pub(super) fn levels<'a>(
     names: &Names,
 ) -> (MemoryFiles, Option<&'a Arc<Dir>>) {
     let mut text = Vec::new();
-    let mut read_stat = |dir: &Dir| {
-        let read = dir.read("memory.stat", &mut text);
-        read.ok().map(|()| (names.parse)(&text))
+    let read_stat = |dir: &Dir, text: &mut Vec<u8>| {
+        let read = dir.read("memory.stat", text);
+        read.ok().map(|()| (names.parse)(text))
     };
     let mut files = MemoryFiles::default();
     let mut own = None;
     for dir in chain.dirs.iter() {
-        let stat = if own.is_none() { read_stat(dir) } else { None };
+        let stat = if own.is_none() {
+            read_stat(dir, &mut text)
+        } else {
+            None
+        };
         let is_own = stat.is_some();
         if let Some(stat) = stat {
             files.stat = stat;
+            files.stat_text = std::mem::take(&mut text);
             own = Some(dir);
         }
         let Some(limit) = dir.limit(names.limit, now) else {
@@ -55,7 +60,7 @@ pub(super) fn levels<'a>(
             names.level(dir, &files.stat)
         } else {
             dir.recent_memory(now, ANCESTOR_AGE, || {
-                names.level(dir, &read_stat(dir).unwrap_or_default())
+                names.level(dir, &read_stat(dir, &mut text).unwrap_or_default())
             })
         };
         files.levels.push(MemoryLevel { limit, ..used });
