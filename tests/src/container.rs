@@ -15,7 +15,7 @@ use crate::cgroup::{Group, Layout, Limits, PERIOD, Pod, container_id};
 use crate::machine::{Machine, Need, read};
 
 /// What of a view goes into a container: the files that runc lets be mounted, and the directory.
-pub const MOUNTS: [&str; 8] = [
+const MOUNTS: [&str; 8] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/loadavg",
@@ -337,7 +337,8 @@ pub fn resources(limits: &Limits) -> Value {
     resources
 }
 
-fn config(rootfs: &Path, group: &Group, limits: &Limits, view: Option<&Path>) -> Value {
+/// The configuration of a container in the words of the OCI specification.
+pub(crate) fn config(rootfs: &Path, group: &Group, limits: &Limits, view: Option<&Path>) -> Value {
     let mut mounts = vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc"}),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",

@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 use crate::agent::pid_of;
-use crate::cgroup::{Group, Limits, PERIOD, Pod, container_id};
-use crate::container::{MOUNTS, Rootfs};
+use crate::cgroup::{Group, Limits, Pod, container_id};
+use crate::container::{Rootfs, config};
 use crate::machine::{Machine, read, wait_for};
 
 /// A running containerd with its own folders and sockets. Dropping it ends it.
@@ -92,37 +92,11 @@ address = {:?}
         let id = container_id();
         let group = pod.container_to_be(&id);
         let rootfs = Rootfs::new(machine)?;
-        let mut arguments: Vec<String> = ["run", "--detach", "--rootfs", "--cgroup"]
-            .map(str::to_owned)
-            .to_vec();
-        arguments.push(group.path().to_owned());
-        let Limits {
-            memory,
-            swap,
-            cpus: _,
-            cpuset,
-        } = limits;
-        if swap.is_some() || cpuset.is_some() {
-            bail!("ctr sets neither swap nor cpusets");
-        }
-        if let Some(memory) = memory {
-            arguments.extend(["--memory-limit".to_owned(), memory.to_string()]);
-        }
-        if let Some(quota) = limits.quota() {
-            arguments.extend(["--cpu-quota".to_owned(), quota.to_string()]);
-            arguments.extend(["--cpu-period".to_owned(), PERIOD.to_string()]);
-        }
-        for path in view.iter().flat_map(|_| MOUNTS) {
-            let source = view.unwrap_or(Path::new("/")).join(&path[1..]);
-            let source = source.display();
-            let mount = format!("type=bind,src={source},dst={path},options=rbind:ro");
-            arguments.extend(["--mount".to_owned(), mount]);
-        }
-        // There is no image that would say where programs are.
-        arguments.extend(["--env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"].map(str::to_owned));
-        arguments.push(rootfs.path().display().to_string());
-        arguments.push(id.clone());
-        arguments.extend(["sleep", "infinity"].map(str::to_owned));
+        let spec = rootfs.file("config.json");
+        let config = config(&rootfs.path(), &group, limits, view);
+        fs::write(&spec, config.to_string())?;
+        let spec = spec.display().to_string();
+        let arguments = ["run", "--detach", "--config", &spec, &id].map(str::to_owned);
         let task = Task {
             containerd: self,
             id,
