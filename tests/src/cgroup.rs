@@ -11,9 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub use self::layout::Layout;
+pub use self::tree::Tree;
 use crate::machine::{read, wait_for};
 
 mod layout;
+mod tree;
 
 /// The period of every CPU quota, in microseconds.
 pub const PERIOD: u64 = 100_000;
@@ -46,7 +48,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct Pod {
     group: Group,
-    top: Group,
+    _tree: Tree,
 }
 
 /// One cgroup, in every hierarchy.
@@ -64,14 +66,12 @@ impl Pod {
     pub fn new(layout: &Layout) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let top = Group {
-            layout: layout.clone(),
-            path: format!("/procview-test-{}-{number}", std::process::id()),
-        };
-        let pod = Self {
-            group: top.child("kubepods/burstable/pod3f1c9a52-6d0e-4c11-9a3e-0f6f3c1d2b77"),
-            top,
-        };
+        let name = format!("procview-test-{}-{number}", std::process::id());
+        let tree = Tree::new(layout, &name)?;
+        let group = tree
+            .top()
+            .child("kubepods/burstable/pod3f1c9a52-6d0e-4c11-9a3e-0f6f3c1d2b77");
+        let pod = Self { group, _tree: tree };
         pod.group.make()?;
         Ok(pod)
     }
@@ -97,15 +97,6 @@ impl Pod {
         group.make()?;
         group.set(limits)?;
         Ok(group)
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        if let Err(error) = self.top.remove() {
-            // Later tests do not depend on it.
-            eprintln!("cannot remove {}: {error:#}", self.top.path);
-        }
     }
 }
 
@@ -252,19 +243,36 @@ impl Group {
     /// # Errors
     /// If the kernel does not tell.
     pub fn cpu_usage(&self) -> Result<u64> {
-        match self.layout {
-            Layout::V2 => {
-                let stat = self.read("cpu", "cpu.stat")?;
-                let usage = stat
-                    .lines()
-                    .find_map(|line| line.strip_prefix("usage_usec "));
-                Ok(usage.context("no usage_usec")?.parse()?)
-            }
-            Layout::V1(_) => {
-                let usage: u64 = self.read("cpuacct", "cpuacct.usage")?.trim().parse()?;
-                Ok(usage / 1000)
-            }
-        }
+        cpu_usage_at(&self.cpu_usage_file()?)
+    }
+
+    /// The file for [`cpu_usage_at`].
+    ///
+    /// # Errors
+    /// If the machine does not have it.
+    pub fn cpu_usage_file(&self) -> Result<PathBuf> {
+        let (controller, file) = match self.layout {
+            Layout::V2 => ("cpu", "cpu.stat"),
+            Layout::V1(_) => ("cpuacct", "cpuacct.usage"),
+        };
+        Ok(self.dir(&self.layout.tree(controller)?).join(file))
+    }
+
+    /// Brings a process in.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn add(&self, pid: u32) -> Result<()> {
+        let files = self.procs();
+        files
+            .iter()
+            .try_for_each(|file| write(file, &pid.to_string()))
+    }
+
+    /// The layout of the machine.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// One of its files. v2 has one hierarchy and no use for the controller.
@@ -326,6 +334,23 @@ impl Group {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Microseconds of CPU time by a group's [`cpu_usage_file`](Group::cpu_usage_file), for a reader
+/// that knows its path alone.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn cpu_usage_at(file: &Path) -> Result<u64> {
+    let text = read(file)?;
+    let usage = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "));
+    match usage {
+        Some(micros) => Ok(micros.parse()?),
+        // Nanoseconds of v1.
+        None => Ok(text.trim().parse::<u64>()? / 1000),
     }
 }
 

@@ -39,6 +39,19 @@ impl Layout {
         Ok(Self::V1(trees))
     }
 
+    /// In words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Self::V1(trees) = self else {
+            return "v2".to_owned();
+        };
+        let is_v2 = |tree: &&PathBuf| tree.join("cgroup.controllers").exists();
+        match trees.len() - trees.iter().filter(is_v2).count() {
+            v1 if v1 == trees.len() => format!("v1 ({v1} hierarchies)"),
+            v1 => format!("hybrid: v1 ({v1} hierarchies) and a v2 hierarchy"),
+        }
+    }
+
     /// Every hierarchy.
     pub(super) fn trees(&self) -> Vec<PathBuf> {
         match self {

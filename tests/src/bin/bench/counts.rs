@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use procview_tests::cgroup::Layout;
 
 use crate::report::{Table, Verdict};
 use crate::server::Server;
@@ -74,7 +75,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Table> {
         let others = lxcfs.as_ref().map(self::total);
         let most = match *file {
             "proc/loadavg" => MOST_LOADAVG,
-            _ if bench.tree.is_v1() => MOST_V1,
+            _ if *bench.tree.top().layout() != Layout::V2 => MOST_V1,
             _ => MOST_V2,
         };
         // What is not done for each read is a fraction and does not count against the target.

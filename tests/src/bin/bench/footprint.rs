@@ -4,8 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use procview_tests::cgroup::{Group, Tree};
 
-use crate::cgroup::{Container, Tree};
+use crate::pods;
 use crate::report::{Table, Verdict};
 use crate::server::Server;
 use crate::worker::{self, Workers};
@@ -106,9 +107,9 @@ fn tick(tree: &Tree, agent: &std::path::Path, ticks: u32, table: &mut Table) -> 
 }
 
 /// A container with one process.
-fn start(tree: &Tree, index: usize, threads: usize) -> Result<(Container, Workers)> {
+fn start(tree: &Tree, index: usize, threads: usize) -> Result<(Group, Workers)> {
     // Number 0 is the readers' own.
-    let container = tree.container(index + 1)?;
+    let container = pods::container(tree, index + 1)?;
     let workers = Workers::spawn(&container, 1, threads)?;
     Ok((container, workers))
 }

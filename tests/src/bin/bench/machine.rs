@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cgroup::total_memory;
+use crate::pods::total_memory;
 
 /// The head of the report.
 pub(crate) fn describe(agent: &Path, cgroups: &str, command: &str) -> String {

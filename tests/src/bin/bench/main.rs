@@ -4,11 +4,11 @@
 //! Counts and CPU time mean the same on any machine; reads a second do not. All sources are
 //! measured in turn within one run, so that their ratios hold on a busy machine, too.
 
-mod cgroup;
 mod counts;
 mod footprint;
 mod load;
 mod machine;
+mod pods;
 mod report;
 mod server;
 mod worker;
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
+use procview_tests::cgroup::{Layout, Tree};
 
-use cgroup::{Container, Tree};
 use load::Load;
 use report::Table;
 use server::Server;
@@ -75,7 +75,6 @@ struct Bench {
     lxcfs: Option<Server>,
     /// Reads a count is taken over.
     counted: u64,
-    _container: Container,
     tree: Tree,
 }
 
@@ -105,7 +104,7 @@ fn main() -> Result<ExitCode> {
         );
     }
     let tables = run(&options, &agent)?;
-    let mut text = machine::describe(&agent, &Tree::new()?.describe(), &command(&options));
+    let mut text = machine::describe(&agent, &Layout::detect()?.describe(), &command(&options));
     for table in &tables {
         text.push('\n');
         text.push_str(&table.markdown());
@@ -202,15 +201,14 @@ fn go_on() -> Result<()> {
 }
 
 fn run(options: &Options, agent: &Path) -> Result<Vec<Table>> {
-    let tree = Tree::new()?;
-    let container = tree.container(0)?;
+    let tree = pods::tree()?;
+    let container = pods::container(&tree, 0)?;
     let readers = Workers::spawn(&container, MOST_READERS, 1)?;
     let mut bench = Bench {
         readers,
         agent: Server::agent(agent)?,
         lxcfs: has_lxcfs().then(Server::lxcfs).transpose()?,
         counted: if options.quick { 200 } else { 1000 },
-        _container: container,
         tree,
     };
     let (rounds, time) = if options.quick { (3, 100) } else { (7, 300) };

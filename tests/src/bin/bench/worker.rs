@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
-
-use crate::cgroup::Container;
+use procview_tests::cgroup::Group;
 
 /// The first argument of a worker.
 pub(crate) const MODE: &str = "--worker";
@@ -42,7 +41,7 @@ pub(crate) struct Workers(Vec<Worker>);
 impl Workers {
     /// Starts `count` processes in `container`, in a pid namespace of their own as a runtime
     /// makes it, each with `threads` sleeping threads.
-    pub(crate) fn spawn(container: &Container, count: usize, threads: usize) -> Result<Self> {
+    pub(crate) fn spawn(container: &Group, count: usize, threads: usize) -> Result<Self> {
         let spawn = || {
             // Holds for children of this thread alone.
             unshare(CloneFlags::CLONE_NEWPID).context("cannot make a pid namespace")?;
@@ -81,7 +80,7 @@ impl Drop for Workers {
 }
 
 impl Worker {
-    fn spawn(container: &Container, threads: usize) -> Result<Self> {
+    fn spawn(container: &Group, threads: usize) -> Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command
             .args([MODE, &threads.to_string()])

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use procview_tests::cgroup::Tree;
 
-use crate::cgroup::Tree;
+use crate::containers;
 use crate::machine;
 use crate::report::{Table, Verdict};
 use crate::worker::Worker;
@@ -31,10 +32,10 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
         ),
         &["CPUs", "Load", "Neighbour", "used", "shown", "apart"],
     );
-    let container = tree.container(1)?;
-    let usage = container.cpu_usage()?;
+    let container = containers::container(tree, 1)?;
+    let usage = container.cpu_usage_file()?;
     let mut worker = Worker::start(&container)?;
-    let outside = tree.make("neighbour")?;
+    let outside = containers::group(tree, "neighbour")?;
     let mut neighbour = Worker::start(&outside)?;
     let stat = view.join("proc/stat");
     let quotas: &[f64] = if quick {
@@ -46,7 +47,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
     for noisy in [false, true] {
         neighbour.load(if noisy { host } else { 0 }, 100)?;
         for &quota in quotas {
-            container.set_quota(Some(quota))?;
+            containers::set_quota(&container, quota)?;
             let capacity = quota.min(f64::from(host));
             for load in [0, 50, 100] {
                 let threads = capacity.ceil();

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use procview_tests::cgroup::cpu_usage_at;
 
-use crate::cgroup::CpuUsage;
 use crate::steps;
 
 /// Threads that run until they are told to stop.
@@ -139,14 +139,14 @@ fn sample(started: Instant, stat: &str, usage: &str) -> Result<String> {
     const SHORT: Duration = Duration::from_millis(2);
     // No more: an idle container is to stay idle.
     const TRIES: usize = 10;
-    let usage = CpuUsage::at(usage);
+    let usage = Path::new(usage);
     let mut best: Option<(Duration, String)> = None;
     let begun = Instant::now();
     for _ in 0..TRIES {
-        let (before, at) = (usage.micros()?, Instant::now());
+        let (before, at) = (cpu_usage_at(usage)?, Instant::now());
         let text = fs::read_to_string(stat)?;
         let took = at.elapsed();
-        let after = usage.micros()?;
+        let after = cpu_usage_at(usage)?;
         if best.as_ref().is_none_or(|(shortest, _)| took < *shortest) {
             let middle = (at + took / 2).duration_since(started).as_micros();
             let ticks = cpu_line(&text)?;

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use procview_tests::cgroup::{Limits, Tree};
 
-use crate::cgroup::Tree;
+use crate::containers;
 use crate::machine;
 use crate::numbers::{self, Check};
 use crate::report::{Table, Verdict};
@@ -76,11 +77,14 @@ pub(crate) fn measure(tree: &Tree, view: &Path) -> Result<Table> {
             "in the host's own",
         ],
     );
-    let container = tree.container(5)?;
-    container.set_quota(Some(1.0))?;
-    container.set_memory(MEMORY)?;
+    let container = containers::container(tree, 5)?;
+    container.set(&Limits {
+        memory: Some(MEMORY),
+        cpus: Some(1.0),
+        ..Limits::default()
+    })?;
     let mut idle = Worker::start(&container)?;
-    let mut neighbour = Worker::start(&tree.make("neighbour")?)?;
+    let mut neighbour = Worker::start(&containers::group(tree, "neighbour")?)?;
     neighbour.load(machine::cpus(), 60)?;
     neighbour.ask(&format!("everything {}", Scratch::find()?.dir.display()))?;
     // Until the agent has looked at both, and both have settled.

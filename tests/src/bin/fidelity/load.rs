@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use procview_tests::cgroup::Tree;
 
-use crate::cgroup::Tree;
+use crate::containers;
 use crate::report::{Table, Verdict};
 use crate::worker::Worker;
 
@@ -32,16 +33,18 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
         ),
         &["After", "Compared with", "shown", "expected", "apart"],
     );
-    let container = tree.container(2)?;
-    let usage = container.cpu_usage()?;
+    let container = containers::container(tree, 2)?;
     let mut worker = Worker::start(&container)?;
-    let mut idle = Worker::start(&tree.container(3)?)?;
+    let mut idle = Worker::start(&containers::container(tree, 3)?)?;
     // So that the agent, which looks every 5 s, knows both.
     thread::sleep(Duration::from_secs(6));
     let path = view.join("proc/loadavg");
 
     let host_before = one_minute(&fs::read_to_string("/proc/loadavg")?)?;
-    let (others_before, started) = (host_busy()? - seconds(usage.micros()?), Instant::now());
+    let (others_before, started) = (
+        host_busy()? - seconds(container.cpu_usage()?),
+        Instant::now(),
+    );
     worker.ask(&format!("sleepers {SLEEPING}"))?;
     worker.load(BUSY, 100)?;
     for after in if quick { &[60][..] } else { &[30, 60, 90] } {
@@ -50,7 +53,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
         let host = one_minute(&fs::read_to_string("/proc/loadavg")?)?;
         let elapsed = started.elapsed().as_secs_f64();
         // Below 0 by errors of a kernel that counts the host's time by samples.
-        let others = (host_busy()? - seconds(usage.micros()?) - others_before) / elapsed;
+        let others = (host_busy()? - seconds(container.cpu_usage()?) - others_before) / elapsed;
         let others = others.max(0.0);
         let left = (1884.0_f64 / 2048.0).powf(elapsed / 5.0);
         let mut compare = |with: String, expected: f64, judged: bool| -> Result<()> {

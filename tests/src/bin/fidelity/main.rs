@@ -4,7 +4,7 @@
 //! agent, /dev/fuse and cgroups of either version. Ends with an error if something is out of bounds.
 
 mod agent;
-mod cgroup;
+mod containers;
 mod counters;
 mod cpu;
 mod inside;
@@ -22,7 +22,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::agent::Agent;
-use crate::cgroup::Tree;
 
 const SECTIONS: [&str; 4] = ["cpu", "load", "steps", "leak"];
 
@@ -105,7 +104,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         );
     }
     // Dropped last: what still runs in the cgroups ends then.
-    let tree = Tree::new()?;
+    let tree = containers::tree()?;
     let mut agent = Agent::start(&path)?;
     let mut command = "cargo run --release -p procview-tests --bin fidelity".to_owned();
     match (quick, reads) {
@@ -115,7 +114,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         (true, Some(reads)) => command.push_str(&format!(" -- --quick --reads {reads}")),
     }
     let reads = reads.unwrap_or(if quick { 100_000 } else { 1_000_000 });
-    let mut text = machine::describe(&path, tree.describe(), &command);
+    let mut text = machine::describe(&path, &tree.top().layout().describe(), &command);
     let mut failed = 0;
     for section in SECTIONS {
         if only.as_ref().is_some_and(|only| only != section) {

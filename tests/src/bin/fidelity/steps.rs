@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use procview_tests::cgroup::{Group, Layout, Tree};
 
-use crate::cgroup::{Container, Tree};
+use crate::containers;
 use crate::counters::{self, Counters};
 use crate::machine;
 use crate::report::{Table, Verdict};
@@ -27,9 +28,13 @@ const QUOTAS: [f64; 6] = [2.0, 0.7, 1.5, 0.3, 1.0, 1.9];
 
 /// Reads one container's counters `reads` times, and for some time at least, while its limits change all the time.
 pub(crate) fn measure(tree: &Tree, view: &Path, reads: u64) -> Result<Table> {
-    let container = tree.container(4)?;
+    let container = containers::container(tree, 4)?;
     let scratch = Scratch::find()?;
-    container.count_io(&scratch.disk)?;
+    if *container.layout() != Layout::V2 {
+        // A v1 kernel counts I/O only while there is a rule.
+        let rule = format!("{} 1000000000000", scratch.disk);
+        container.write("blkio", "blkio.throttle.write_bps_device", &rule)?;
+    }
     let mut load = Worker::start(&container)?;
     let mut reader = Worker::start(&container)?;
     load.ask(&format!("everything {}", scratch.dir.display()))?;
@@ -72,7 +77,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path, reads: u64) -> Result<Table> {
     Ok(table)
 }
 
-fn change_limits(container: &Container, done: &AtomicBool) -> Result<u64> {
+fn change_limits(container: &Group, done: &AtomicBool) -> Result<u64> {
     let last = machine::cpus() - 1;
     let sets = [format!("0-{last}"), "0".to_owned(), last.to_string()];
     let mut changes = 0;
@@ -80,15 +85,19 @@ fn change_limits(container: &Container, done: &AtomicBool) -> Result<u64> {
         if done.load(Ordering::Relaxed) {
             break;
         }
-        container.set_quota((turn % 7 != 0).then_some(*quota))?;
+        if turn % 7 == 0 {
+            container.unlimited()?;
+        } else {
+            containers::set_quota(container, *quota)?;
+        }
         changes += 1;
         if turn % 3 == 0 {
-            container.set_cpus(&sets[turn / 3 % sets.len()])?;
+            container.write("cpuset", "cpuset.cpus", &sets[turn / 3 % sets.len()])?;
             changes += 1;
         }
         thread::sleep(Duration::from_millis(7));
     }
-    container.set_quota(None)?;
+    container.unlimited()?;
     Ok(changes)
 }
 

@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
+use procview_tests::cgroup::Group;
 
-use crate::cgroup::{Container, CpuUsage};
 use crate::inside;
 
 /// The arguments by which this program knows that it is a worker.
@@ -36,7 +36,7 @@ pub(crate) struct Sample {
 
 impl Worker {
     /// Starts a worker in `container`, the first process of its own pid namespace.
-    pub(crate) fn start(container: &Container) -> Result<Self> {
+    pub(crate) fn start(container: &Group) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(OUTSIDE)
             .stdin(Stdio::piped())
@@ -94,8 +94,8 @@ impl Worker {
     }
 
     /// Reads the view's `stat` and `usage` together.
-    pub(crate) fn sample(&mut self, stat: &Path, usage: &CpuUsage) -> Result<Sample> {
-        let order = format!("sample {} {}", stat.display(), usage.path().display());
+    pub(crate) fn sample(&mut self, stat: &Path, usage: &Path) -> Result<Sample> {
+        let order = format!("sample {} {}", stat.display(), usage.display());
         let answer = self.ask(&order)?;
         let numbers: Vec<u64> = answer.split(' ').flat_map(str::parse).collect();
         match numbers[..] {
