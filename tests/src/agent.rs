@@ -29,14 +29,21 @@ impl Agent {
     /// # Errors
     /// If it ends or does not get ready; with its log.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_program(&program()?, arguments)
+    }
+
+    /// Starts the program at that path as an agent, see [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_program(program: &Path, arguments: &[&str]) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("procview-test-")
             .tempdir()?;
         let socket = scratch.path().join("notify");
         let notify = UnixDatagram::bind(&socket)?;
         notify.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let program = program()?;
-        let child = Command::new(&program)
+        let child = Command::new(program)
             .arg("serve")
             .arg("--view")
             .arg(scratch.path().join("view"))
@@ -102,6 +109,17 @@ impl Agent {
     #[must_use]
     pub fn log(&self) -> String {
         read(self.scratch.path().join("log")).unwrap_or_else(|error| format!("{error:#}"))
+    }
+
+    /// Makes sure that it still runs.
+    ///
+    /// # Errors
+    /// If it has ended; with its log.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the agent ended, {status}:\n{}", self.log()),
+            None => Ok(()),
+        }
     }
 
     /// Asks it to end and waits until it has.

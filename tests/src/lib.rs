@@ -9,6 +9,7 @@
 //!     Containerd   a real one, by a containerd of its own
 //!   Webhook    a running procview-webhook, its certificates and clients, reviews to post
 //!   guest      a test binary in an emulated machine with another kernel
+//! facts    what a measurement was made on
 //! ```
 //!
 //! Everything is a value that removes what it made when it is dropped.
@@ -18,6 +19,7 @@ pub mod cgroup;
 pub mod cluster;
 pub mod container;
 pub mod containerd;
+pub mod facts;
 pub mod guest;
 pub mod machine;
 pub mod process;

@@ -7,7 +7,6 @@
 mod counts;
 mod footprint;
 mod load;
-mod machine;
 mod pods;
 mod report;
 mod server;
@@ -20,7 +19,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
-use procview_tests::cgroup::{Layout, Tree};
+use procview_tests::cgroup::Tree;
+use procview_tests::facts::{self, output};
 
 use load::Load;
 use report::Table;
@@ -43,6 +43,11 @@ const FILES: &[&str] = &[
 ];
 
 const MOST_READERS: usize = 16;
+
+const HEAD: &str = "# Benchmarks\n\
+    Measured by `tests/src/bin/bench`: procview, lxcfs and the kernel's own files read in turn from \
+    one container, five cgroup levels deep, with memory limits on three levels and CPU quotas on \
+    two. A read is open, read to the end with a 64 KiB buffer, close.\n\n";
 
 const USAGE: &str = "\
 Usage: bench [--quick] [--counts-only] [--only FILE]... [--check] [--write FILE] [--agent PATH]
@@ -104,7 +109,12 @@ fn main() -> Result<ExitCode> {
         );
     }
     let tables = run(&options, &agent)?;
-    let mut text = machine::describe(&agent, &Layout::detect()?.describe(), &command(&options));
+    let mut facts = facts::facts(&agent, &command(&options))?;
+    facts.push(("lxcfs", output("lxcfs", &["--version"])));
+    // The version of the library that lxcfs is linked with.
+    let fuse = output("dpkg-query", &["-W", "-f", "${Version}", "libfuse3-3"]);
+    facts.push(("libfuse", fuse));
+    let mut text = format!("{HEAD}{}", facts::table(&facts));
     for table in &tables {
         text.push('\n');
         text.push_str(&table.markdown());

@@ -1,7 +1,8 @@
 //! Containers as deep as Kubernetes has them, with limits on the levels that Kubernetes limits.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use procview_tests::cgroup::{Group, Layout, Limits, Tree};
+use procview_tests::facts::total_memory;
 
 /// The group that everything lies below. Not `kubepods`: a node's own must not be touched.
 const TOP: &str = "procview-bench";
@@ -33,15 +34,4 @@ pub(crate) fn container(tree: &Tree, index: usize) -> Result<Group> {
     pod.set(&limits)?;
     container.set(&limits)?;
     Ok(container)
-}
-
-/// The host's memory in bytes.
-pub(crate) fn total_memory() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    let kib = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-        .context("no MemTotal in /proc/meminfo")?;
-    Ok(kib << 10)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use procview_tests::cgroup::Tree;
+use procview_tests::facts;
 
 use crate::containers;
-use crate::machine;
 use crate::report::{Table, Verdict};
 use crate::worker::Worker;
 
@@ -43,7 +43,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path, quick: bool) -> Result<Table> {
     } else {
         &[0.5, 1.0, 1.5, 2.0]
     };
-    let host = machine::cpus();
+    let host = facts::cpus();
     for noisy in [false, true] {
         neighbour.load(if noisy { host } else { 0 }, 100)?;
         for &quota in quotas {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use procview_tests::cgroup::{Limits, Tree};
+use procview_tests::facts;
 
 use crate::containers;
-use crate::machine;
 use crate::numbers::{self, Check};
 use crate::report::{Table, Verdict};
 use crate::steps::Scratch;
@@ -85,7 +85,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path) -> Result<Table> {
     })?;
     let mut idle = Worker::start(&container)?;
     let mut neighbour = Worker::start(&containers::group(tree, "neighbour")?)?;
-    neighbour.load(machine::cpus(), 60)?;
+    neighbour.load(facts::cpus(), 60)?;
     neighbour.ask(&format!("everything {}", Scratch::find()?.dir.display()))?;
     // Until the agent has looked at both, and both have settled.
     thread::sleep(Duration::from_secs(6));

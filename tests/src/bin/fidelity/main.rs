@@ -3,14 +3,12 @@
 //! `fidelity [--quick] [--reads N] [--only SECTION] [--agent FILE] [--write FILE]`, as root. It needs nothing but the
 //! agent, /dev/fuse and cgroups of either version. Ends with an error if something is out of bounds.
 
-mod agent;
 mod containers;
 mod counters;
 mod cpu;
 mod inside;
 mod leak;
 mod load;
-mod machine;
 mod numbers;
 mod report;
 mod steps;
@@ -20,8 +18,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use procview_tests::agent::Agent;
+use procview_tests::facts;
 
-use crate::agent::Agent;
+const HEAD: &str = "# Fidelity\n\nHow exact the view is. Measured by `tests/src/bin/fidelity`, which makes cgroups, \
+    runs processes in them that read the view, and reads the kernel's own counters beside it.\n\n";
 
 const SECTIONS: [&str; 4] = ["cpu", "load", "steps", "leak"];
 
@@ -105,7 +106,7 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     // Dropped last: what still runs in the cgroups ends then.
     let tree = containers::tree()?;
-    let mut agent = Agent::start(&path)?;
+    let mut agent = Agent::start_program(&path, &[])?;
     let mut command = "cargo run --release -p procview-tests --bin fidelity".to_owned();
     match (quick, reads) {
         (false, None) => {}
@@ -114,14 +115,14 @@ fn run(arguments: Arguments) -> Result<bool> {
         (true, Some(reads)) => command.push_str(&format!(" -- --quick --reads {reads}")),
     }
     let reads = reads.unwrap_or(if quick { 100_000 } else { 1_000_000 });
-    let mut text = machine::describe(&path, &tree.top().layout().describe(), &command);
+    let mut text = format!("{HEAD}{}", facts::table(&facts::facts(&path, &command)?));
     let mut failed = 0;
     for section in SECTIONS {
         if only.as_ref().is_some_and(|only| only != section) {
             continue;
         }
         eprintln!("fidelity: {section}");
-        let view = agent.view();
+        let view = &agent.view();
         let table = match section {
             "cpu" => cpu::measure(&tree, view, quick),
             "load" => load::measure(&tree, view, quick),

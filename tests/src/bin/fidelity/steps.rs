@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use procview_tests::cgroup::{Group, Layout, Tree};
+use procview_tests::facts;
 
 use crate::containers;
 use crate::counters::{self, Counters};
-use crate::machine;
 use crate::report::{Table, Verdict};
 use crate::worker::Worker;
 
@@ -78,7 +78,7 @@ pub(crate) fn measure(tree: &Tree, view: &Path, reads: u64) -> Result<Table> {
 }
 
 fn change_limits(container: &Group, done: &AtomicBool) -> Result<u64> {
-    let last = machine::cpus() - 1;
+    let last = facts::cpus() - 1;
     let sets = [format!("0-{last}"), "0".to_owned(), last.to_string()];
     let mut changes = 0;
     for (turn, quota) in QUOTAS.iter().cycle().enumerate() {
