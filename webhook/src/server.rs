@@ -2,8 +2,8 @@
 //!
 //! There is a limit on connections rather than short time limits on idle ones: an API server keeps
 //! its connections for 90 s without a call, and a connection that the server closes first can cost
-//! it one. Beyond the limit the connection goes that has been without a request for longest, which
-//! are those of clients that never send one.
+//! it one. Beyond the limit the connection goes that did nothing for longest: begin a request, or
+//! get an answer. Those are of clients that never send a request, or never finish one.
 
 use std::io;
 use std::pin::pin;
@@ -85,13 +85,7 @@ pub async fn serve(
             },
             () = &mut stop => break,
         };
-        let Some(connection) = Connections::add(&connections) else {
-            tracing::warn!(
-                limit = limits.connections,
-                "refused a connection, all are busy"
-            );
-            continue;
-        };
+        let connection = Connections::add(&connections);
         let acceptor = acceptor.clone();
         let router = router.clone();
         let draining = draining.clone();

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 pub(super) struct Connections {
     most: usize,
     open: Mutex<HashMap<u64, Arc<State>>>,
-    /// Orders events: connections opened and requests finished.
+    /// Orders events: connections opened, requests begun and finished.
     events: AtomicU64,
     closed: Notify,
     gauge: Gauge,
@@ -61,16 +61,17 @@ impl Connections {
         self.events.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Room for another connection, made by closing the one that has been idle for longest if
-    /// need be; none if all are busy.
-    pub(super) fn add(all: &Arc<Self>) -> Option<Connection> {
+    /// Adds a connection. Closes another one if there are too many: the one that did nothing for
+    /// longest. It may have a request under way, which then waits for its client: a review takes
+    /// less than a millisecond once its body is there.
+    pub(super) fn add(all: &Arc<Self>) -> Connection {
         let mut open = all.open();
         if open.len() >= all.most {
-            let idle = open.iter().filter(|(_, state)| state.is_idle());
-            let oldest = idle.min_by_key(|(_, state)| state.last.load(Ordering::Relaxed));
-            let number = *oldest?.0;
+            let last = |state: &State| state.last.load(Ordering::Relaxed);
+            let first = open.iter().min_by_key(|(_, state)| last(state));
+            let number = first.map(|(number, _)| *number);
             // Taken out at once: the next one must not choose the same.
-            if let Some(state) = open.remove(&number) {
+            if let Some(state) = number.and_then(|number| open.remove(&number)) {
                 state.evict.notify_one();
             }
         }
@@ -81,11 +82,11 @@ impl Connections {
         });
         open.insert(number, Arc::clone(&state));
         all.gauge.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-        Some(Connection {
+        Connection {
             all: Arc::clone(all),
             number,
             state,
-        })
+        }
     }
 
     /// How many there are.
@@ -126,6 +127,7 @@ impl Connection {
 
     /// Marks a request under way, until the value is dropped.
     pub(super) fn busy(&self) -> Busy {
+        self.state.last.store(self.all.event(), Ordering::Relaxed);
         self.state.busy.fetch_add(1, Ordering::Relaxed);
         Busy {
             all: Arc::clone(&self.all),
@@ -168,10 +170,10 @@ mod tests {
     #[test]
     fn the_longest_idle_makes_room() {
         let all = Arc::new(Connections::new(3, Gauge::default()));
-        let [used, busy, never] = [0; 3].map(|_| Connections::add(&all).expect("there is room"));
+        let [used, busy, never] = [0; 3].map(|_| Connections::add(&all));
         drop(used.busy());
         let request = busy.busy();
-        let next = Connections::add(&all).expect("one is idle");
+        let next = Connections::add(&all);
         assert!(is_evicted(&never));
         assert!(!is_evicted(&used) && !is_evicted(&busy) && !is_evicted(&next));
         assert_eq!(all.len(), 3);
@@ -182,10 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_busy_makes_room() {
-        let all = Arc::new(Connections::new(1, Gauge::default()));
-        let only = Connections::add(&all).expect("there is room");
-        let _request = only.busy();
-        assert!(Connections::add(&all).is_none());
+    fn the_longest_busy_makes_room_too() {
+        let all = Arc::new(Connections::new(2, Gauge::default()));
+        let [slow, used] = [0; 2].map(|_| Connections::add(&all));
+        let _request = slow.busy();
+        drop(used.busy());
+        let next = Connections::add(&all);
+        assert!(is_evicted(&slow));
+        assert!(!is_evicted(&used) && !is_evicted(&next));
     }
 }
