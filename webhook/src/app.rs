@@ -13,13 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::args::{Cli, Command, Explain, LogFormat, Policy, Serve};
+use crate::bodies::Bodies;
 use crate::certificate::files::Files;
 use crate::certificate::self_signed::SelfSigned;
 use crate::explain;
 use crate::metrics::Metrics;
 use crate::mutate::Mutator;
 use crate::ready::Ready;
-use crate::router::{Shared, router};
+use crate::router::{MOST_BODIES, MOST_BODY, Shared, router};
 use crate::server::{self, Limits};
 use crate::tls::{Served, server_config};
 use crate::volume::Layout;
@@ -75,6 +76,7 @@ async fn serve(arguments: Serve) -> Result<()> {
         mutator: policy.mutator(),
         metrics: Metrics::default(),
         ready: Ready::new(Arc::clone(&served), !self_signed.enabled),
+        bodies: Bodies::new(MOST_BODY, MOST_BODIES),
     });
     match (cert, key) {
         (Some(cert), Some(key)) => {

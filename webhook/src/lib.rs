@@ -4,6 +4,7 @@
 //! POST /mutate
 //!   server        TLS, connections, limits
 //!   router        the paths
+//!   bodies        what requests bring, and limits on it
 //!   mutate        bytes of an AdmissionReview -> its answer; never a denial
 //!     review        what the API server asks and is answered
 //!     pod           what we read of a pod
@@ -24,6 +25,8 @@
 pub mod app;
 #[cfg(feature = "server")]
 pub mod args;
+#[cfg(feature = "server")]
+pub mod bodies;
 #[cfg(feature = "server")]
 pub mod certificate;
 pub mod choice;

@@ -10,14 +10,16 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use crate::bodies::{Bodies, BodyError};
 use crate::metrics::Metrics;
 use crate::mutate::{Mutator, Outcome, Selected};
 use crate::ready::Ready;
 
 /// No body is larger; the API server itself takes 3 MiB.
 pub const MOST_BODY: usize = 8 << 20;
+/// All bodies that are being read take no more.
+pub const MOST_BODIES: usize = 32 << 20;
 /// A body is there after this, or the request fails.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,7 @@ pub struct Shared {
     pub mutator: Mutator,
     pub metrics: Metrics,
     pub ready: Ready,
+    pub bodies: Bodies,
 }
 
 /// The paths, for a server or a test.
@@ -54,7 +57,7 @@ async fn mutate_pod_security(
 }
 
 async fn review(shared: &Shared, request: Request<Body>, selected: Selected) -> Response {
-    let body = match body(request).await {
+    let body = match body(&shared.bodies, request).await {
         Ok(body) => body,
         Err((status, reason, text)) => return reject(shared, status, reason, &text),
     };
@@ -90,7 +93,10 @@ async fn review(shared: &Shared, request: Request<Body>, selected: Selected) -> 
 }
 
 /// The body of a request, or what is wrong with it.
-async fn body(request: Request<Body>) -> Result<Bytes, (StatusCode, &'static str, String)> {
+async fn body(
+    bodies: &Bodies,
+    request: Request<Body>,
+) -> Result<Bytes, (StatusCode, &'static str, String)> {
     if !is_json(request.headers()) {
         return Err((
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -98,15 +104,17 @@ async fn body(request: Request<Body>) -> Result<Bytes, (StatusCode, &'static str
             "send an AdmissionReview as application/json".to_owned(),
         ));
     }
-    let body = Limited::new(request.into_body(), MOST_BODY).collect();
+    let body = bodies.read(request.into_body());
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            format!("the body is larger than {} MiB", MOST_BODY >> 20),
-        )),
-        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, "broken-body", error.to_string())),
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => {
+            let (status, reason) = match error {
+                BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+                BodyError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded"),
+                BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "broken-body"),
+            };
+            Err((status, reason, error.to_string()))
+        }
         Err(_) => Err((
             StatusCode::REQUEST_TIMEOUT,
             "body-timeout",

@@ -10,6 +10,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use procview_webhook::bodies::Bodies;
 use procview_webhook::metrics::Metrics;
 use procview_webhook::mutate::{Mutator, Outcome, Selected};
 use procview_webhook::ready::Ready;
@@ -293,6 +294,7 @@ fn shared() -> Arc<Shared> {
         mutator: mutator(),
         metrics: Metrics::default(),
         ready: Ready::new(Arc::default(), true),
+        bodies: Bodies::new(MOST_BODY, 4 * MOST_BODY),
     })
 }
 
