@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
 use crate::args::{Cli, Command, Explain, LogFormat, Policy, Serve};
 use crate::bodies::Bodies;
@@ -107,21 +106,17 @@ async fn serve(arguments: Serve) -> Result<()> {
                 _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
             }
             shared.ready.set_stopping();
-            sleep(Duration::from_secs(shutdown_delay)).await;
         }
+    };
+    let limits = Limits {
+        leave: Duration::from_secs(shutdown_delay),
+        ..Limits::default()
     };
     let open = shared.metrics.connections.clone();
     let router = router(shared);
-    server::serve(
-        listener,
-        Arc::new(config),
-        router,
-        Limits::default(),
-        open,
-        stop,
-    )
-    .await
-    .context("the server failed")
+    server::serve(listener, Arc::new(config), router, limits, open, stop)
+        .await
+        .context("the server failed")
 }
 
 fn explain_manifest(arguments: Explain) -> Result<()> {

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
@@ -37,6 +38,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// Until the next request has begun; longer than the 90 s of Go's HTTP client.
     pub idle: Duration,
+    /// After it is told to stop, until it accepts no more.
+    pub leave: Duration,
     /// After the end of accepting, until requests under way are cut off.
     pub drain: Duration,
 }
@@ -47,15 +50,29 @@ impl Default for Limits {
             connections: 1024,
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(150),
+            leave: Duration::from_secs(5),
             drain: Duration::from_secs(10),
         }
     }
 }
 
-/// Connections that were opened and never used are not waited for longer than this.
-const LINGER: Duration = Duration::from_millis(500);
+/// How far the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// Others are still being told. Each answer asks to use another connection, so that at the end
+    /// no client sends a request on one that is just being closed.
+    Leaving,
+    /// No connection is accepted, and all end with the request under way.
+    Draining,
+}
 
-/// Serves until `stop` is done, and then until the requests under way are.
+/// Connections that are idle at the end are closed after this, when a request that was on its way
+/// has arrived.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves until `stop` is done, for some time more, and then until the requests under way are
+/// answered.
 ///
 /// # Errors
 /// If the listener cannot be asked for its address.
@@ -70,7 +87,12 @@ pub async fn serve(
     tracing::info!(address = %listener.local_addr()?, "serving");
     let acceptor = TlsAcceptor::from(config);
     let connections = Arc::new(Connections::new(limits.connections, open));
-    let (drain, draining) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let stop = async {
+        stop.await;
+        phase.send_replace(Phase::Leaving);
+        sleep(limits.leave).await;
+    };
     let mut stop = pin!(stop);
     loop {
         let stream = tokio::select! {
@@ -88,16 +110,16 @@ pub async fn serve(
         let connection = Connections::add(&connections);
         let acceptor = acceptor.clone();
         let router = router.clone();
-        let draining = draining.clone();
+        let phases = phases.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(stream, acceptor, router, limits, draining, &connection) => {}
+                () = converse(stream, acceptor, router, limits, phases, &connection) => {}
                 () = connection.evicted() => {}
             }
         });
     }
     drop(listener);
-    drain.send_replace(true);
+    phase.send_replace(Phase::Draining);
     tracing::info!(connections = connections.len(), "draining");
     if timeout(LINGER, connections.empty()).await.is_err() {
         connections.evict_idle();
@@ -117,7 +139,7 @@ async fn converse(
     acceptor: TlsAcceptor,
     router: Router,
     limits: Limits,
-    mut draining: watch::Receiver<bool>,
+    mut phases: watch::Receiver<Phase>,
     connection: &Connection,
 ) {
     // Answers are small; none should wait for another.
@@ -133,15 +155,26 @@ async fn converse(
             return;
         }
     };
+    let now = phases.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let busy = connection.busy();
+        let can_close = request.version() <= Version::HTTP_11;
         let answer = router.clone().oneshot(request.map(Body::new));
+        let now = now.clone();
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
             drop(busy);
+            if let Ok(answer) = &mut answer
+                && can_close
+                && *now.borrow() > Phase::Serving
+            {
+                let headers = answer.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             answer
         }
     });
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
@@ -152,6 +185,17 @@ async fn converse(
         .max_concurrent_streams(64)
         .keep_alive_interval(limits.idle / 5)
         .keep_alive_timeout(limits.handshake);
+    let server = if is_http2 {
+        server.http2_only()
+    } else {
+        server.http1_only()
+    };
+    // Over HTTP/1.1 the answers tell, and connections that are idle then are closed at the end: a
+    // shutdown would close one whose first request is on its way. Over HTTP/2 nothing is lost.
+    let until = match *phases.borrow_and_update() {
+        Phase::Serving => Phase::Leaving,
+        Phase::Leaving | Phase::Draining => Phase::Draining,
+    };
     let mut served = pin!(server.serve_connection(TokioIo::new(stream), service));
     let mut told = false;
     loop {
@@ -162,7 +206,7 @@ async fn converse(
                 }
                 return;
             }
-            _ = draining.wait_for(|draining| *draining), if !told => {
+            _ = phases.wait_for(|phase| *phase >= until), if is_http2 && !told => {
                 told = true;
                 served.as_mut().graceful_shutdown();
             }
