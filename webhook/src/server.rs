@@ -71,6 +71,9 @@ enum Phase {
 /// has arrived.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The head of a request, and what is read of a body at once. Go's clients send far less.
+const MOST_HEADERS: usize = 64 << 10;
+
 /// Serves until `stop` is done, for some time more, and then until the requests under way are
 /// answered.
 ///
@@ -180,6 +183,7 @@ async fn converse(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
+        .max_buf_size(MOST_HEADERS)
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
