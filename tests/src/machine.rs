@@ -24,6 +24,8 @@ pub enum Need<'a> {
     Root,
     /// A program that `tests/rig/install.sh` installs.
     Program(&'a str),
+    /// A Go toolchain, for the programs of a cluster.
+    Go,
 }
 
 /// This machine, or the guest that the test runs in.
@@ -99,12 +101,16 @@ impl Need<'_> {
             Self::Root if !Path::new("/dev/fuse").exists() => Some("needs /dev/fuse".to_owned()),
             Self::Root => None,
             Self::Program(name) => {
-                let path = env::var_os("PATH").unwrap_or_default();
-                let found = env::split_paths(&path).any(|dir| dir.join(name).exists());
-                (!found).then(|| format!("needs {name} (tests/rig/install.sh installs it)"))
+                (!on_path(name)).then(|| format!("needs {name} (tests/rig/install.sh installs it)"))
             }
+            Self::Go => (!on_path("go")).then(|| "needs Go (CONTRIBUTING.md)".to_owned()),
         }
     }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).exists())
 }
 
 /// A script of the rig.

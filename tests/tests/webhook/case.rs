@@ -42,7 +42,7 @@ impl Case {
     /// A part of the cluster, which is started if it is not running; none where none can run.
     pub(crate) fn new(name: &'static str) -> Result<Option<Self>> {
         static CLUSTER: OnceLock<Result<Cluster>> = OnceLock::new();
-        let needs = [Need::Root, Need::Program("go"), Need::Program("openssl")];
+        let needs = [Need::Root, Need::Go, Need::Program("openssl")];
         if Machine::with(&needs).is_none() {
             return Ok(None);
         }
