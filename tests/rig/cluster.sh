@@ -1,7 +1,8 @@
 #!/bin/bash
 # cluster.sh build        builds a Kubernetes control plane from Go modules into the cache; prints its folder
 # cluster.sh run FOLDER   runs one in namespaces of its own, with its state in FOLDER, until standard input
-#                         ends; says `ready` when it is. Then all of it is killed and FOLDER removed.
+#                         ends; says `ready` when it is. Then all that runs in its network is killed, and
+#                         FOLDER removed. Its process is in the network, but not in the pid namespace.
 #
 # A control plane is etcd, kube-apiserver and kube-controller-manager: pods are stored, and made by what
 # makes pods, but none runs. A node's containerd and kubelet would be more modules beside these.
@@ -26,9 +27,11 @@ build_all() {
 
 build() {
   local go
-  go=$(go env GOVERSION 2> /dev/null) || die "needs Go $GO_NEEDED or newer: https://go.dev/doc/install"
+  # In there, where a Go that may fetch a newer one does so.
+  go=$(cd "$HERE/cluster/kubernetes" && go env GOVERSION 2> /dev/null) || die "needs Go $GO_NEEDED or newer: https://go.dev/doc/install"
   [ "$(printf '%s\n' "go$GO_NEEDED" "$go" | sort -V | head -1)" = "go$GO_NEEDED" ] ||
     die "needs Go $GO_NEEDED or newer, this is $go: https://go.dev/doc/install"
+  [ -e "$CACHE/cluster" ] || say "building a Kubernetes control plane, which takes 10 minutes the first time"
   cached cluster "$({ declare -f build_all; echo "$go"; cat "$HERE"/cluster/*/*; } | key_of)" build_all
   echo "$CACHE/cluster"
 }
@@ -53,15 +56,23 @@ current-context: cluster
 E
 }
 
-# Within the namespaces, as their first process: when it ends, the kernel kills all others.
+# await WHAT PROCESS COMMAND...: until the command succeeds, for two minutes and as long as the process lives.
+await() {
+  local what=$1 process=$2
+  shift 2
+  until "$@" > /dev/null 2>&1; do
+    if [ $SECONDS -ge 120 ] || ! kill -0 "$process" 2> /dev/null; then die "waited $SECONDS s in vain for $what"; fi
+    sleep 0.2
+  done
+}
+
+# Within the pid namespace, as its first process: when it ends, the kernel kills all others.
 run_inside() {
-  local bin=$1 apiserver peer=http://127.0.0.1:2380 client=http://127.0.0.1:2379
+  local bin=$1 apiserver controllers peer=http://127.0.0.1:2380 client=http://127.0.0.1:2379
   cd "$2"
-  # shellcheck disable=SC2046,SC2064 # several words; the folder as it is now
-  # (the shell would tell of each that it was killed)
-  trap "exec 2> /dev/null; kill -KILL \$(jobs -p); wait; cd /; rm -rf '$2'" EXIT
-  ip link set lo up
-  ip address add $ADDRESS/32 dev lo
+  # No proxy knows the way to a namespace.
+  export NO_PROXY='*' no_proxy='*' KUBECONFIG=$PWD/kubeconfig KUBECACHEDIR=$PWD/kubectl
+  trap '[ $? = 0 ] || tail -n 12 ./*.log >&2' EXIT
   credentials > openssl.log 2>&1
   "$bin/etcd" --data-dir etcd --unsafe-no-fsync --log-level warn \
     --listen-client-urls $client --advertise-client-urls $client \
@@ -74,25 +85,39 @@ run_inside() {
     --service-account-issuer=https://kubernetes.default.svc --allow-privileged=true \
     --enable-aggregator-routing=true > kube-apiserver.log 2>&1 < /dev/null &
   apiserver=$!
-  export KUBECONFIG=$PWD/kubeconfig
-  until "$bin/kubectl" get --raw /readyz > /dev/null 2>&1; do
-    kill -0 $apiserver || { tail -5 etcd.log kube-apiserver.log >&2; die "kube-apiserver ended"; }
-    sleep 0.2
-  done
+  await "kube-apiserver to be ready" $apiserver "$bin/kubectl" get --raw /readyz
+  # Only now: it ends if there is no API server for 10 seconds.
   "$bin/kube-controller-manager" --kubeconfig=kubeconfig --bind-address=127.0.0.1 --leader-elect=false \
     --service-account-private-key-file=service-account.key --root-ca-file=ca.crt \
     > kube-controller-manager.log 2>&1 < /dev/null &
-  until "$bin/kubectl" get serviceaccount default > /dev/null 2>&1; do sleep 0.2; done
+  controllers=$!
+  await "a service account" $controllers "$bin/kubectl" get serviceaccount default
   echo ready
   cat > /dev/null
+}
+
+# Within the network namespace, around that.
+run() {
+  local failed=0 process
+  ip link set lo up
+  ip address add $ADDRESS/32 dev lo
+  unshare --pid --fork --kill-child "$0" run-inside "$1" "$2" || failed=$?
+  # What tests have started in this network. This process keeps it, so none that came later has its number.
+  for process in /proc/[0-9]*; do
+    if [ "$process" = /proc/$$ ] || ! [ "$process/ns/net" -ef /proc/$$/ns/net ]; then continue; fi
+    kill -KILL "${process#/proc/}" 2> /dev/null || true
+  done
+  rm -rf "$2"
+  return $failed
 }
 
 case ${1:-} in
   build) build ;;
   run)
     bin=$(build)
-    exec unshare --net --pid --fork --kill-child "$0" run-inside "$bin" "$2"
+    exec unshare --net "$0" run-in-network "$bin" "$2"
     ;;
+  run-in-network) run "$2" "$3" ;;
   run-inside) run_inside "$2" "$3" ;;
-  *) sed -n '2,9p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,10p' "$0" >&2; exit 2 ;;
 esac

@@ -1,30 +1,32 @@
 //! A real API server, with what makes pods but without nodes: pods are stored, and none runs.
 
-use std::ffi::OsStr;
-use std::fmt::Debug;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
+mod objects;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
 use tempfile::TempDir;
 
-use crate::machine::{read, rig, wait_for};
+use crate::machine::{read, rig};
 
-/// Where a server within the cluster's network can be reached by a Service.
+/// Where a server within the cluster's network can be reached, by a Service as well.
 pub const ADDRESS: &str = "10.254.0.1";
 
 /// A control plane in a network and a pid namespace of its own.
 ///
-/// It lives until this value is dropped or the process ends, however that ends: the cluster goes
-/// when the other end of its standard input does.
+/// It lives until this value is dropped or the process ends, however that ends: the cluster, and
+/// whatever else runs in its network, goes when the other end of its standard input does.
 #[derive(Debug)]
 pub struct Cluster {
+    /// It is in the network namespace.
     child: Child,
-    /// The first process in the namespaces.
-    holder: u32,
     bin: PathBuf,
     state: PathBuf,
 }
@@ -35,44 +37,61 @@ impl Cluster {
     /// # Errors
     /// If it does not start, with what it said.
     pub fn start() -> Result<Self> {
+        use std::os::unix::process::CommandExt as _;
+
         let script = rig("cluster.sh");
-        let built = Command::new(&script).arg("build").output()?;
+        // A first build takes long and says so.
+        let built = Command::new(&script)
+            .arg("build")
+            .stderr(Stdio::inherit())
+            .output()?;
         if !built.status.success() {
-            bail!("cluster.sh: {}", String::from_utf8_lossy(&built.stderr));
+            bail!("cluster.sh cannot build a cluster: see above");
         }
         let bin = PathBuf::from(String::from_utf8(built.stdout)?.trim());
         // The cluster removes it: nobody drops what is kept for all tests of a process.
         let state = TempDir::with_prefix("procview-cluster-")?.keep();
+        // A group of its own: a key that interrupts the test ends the cluster by its end of input.
         let mut child = Command::new(&script)
             .arg("run")
             .arg(&state)
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
+        let mut out = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut err = child.stderr.take().context("no standard error")?;
+        let cluster = Self { child, bin, state };
         let mut said = String::new();
-        let out = child.stdout.take().context("no standard output")?;
-        BufReader::new(out).read_line(&mut said)?;
+        out.read_line(&mut said)?;
         if said.trim() != "ready" {
-            bail!("the cluster did not start, see {}", state.display());
+            err.read_to_string(&mut said)?;
+            bail!("the cluster did not start: {said}");
         }
-        let pid = child.id();
-        let children = read(format!("/proc/{pid}/task/{pid}/children"))?;
-        let holder = children.trim().parse().context(children)?;
-        Ok(Self {
-            child,
-            holder,
-            bin,
-            state,
-        })
+        Ok(cluster)
     }
 
-    /// A program to be run in the cluster's network.
+    /// One for all tests of this process, each in a namespace of its own.
+    ///
+    /// # Errors
+    /// As for [`Self::start`], again for each test.
+    pub fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:#}")));
+        shared.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// A program to be run in the cluster's network. The child is the program itself, and does
+    /// not outlive the cluster.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net=/proc/{}/ns/net", self.holder))
-            .arg(program);
+            .arg(format!("--net=/proc/{}/ns/net", self.child.id()))
+            .arg(program)
+            // No proxy knows the way in there.
+            .envs([("NO_PROXY", "*"), ("no_proxy", "*")]);
         command
     }
 
@@ -98,8 +117,37 @@ impl Cluster {
             &admin[end..]
         );
         let path = self.state.join(format!("{namespace}-{account}.kubeconfig"));
-        std::fs::write(&path, text)?;
+        fs::write(&path, text)?;
         Ok(path)
+    }
+
+    /// What clients of the API server trust, in PEM.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn ca_pem(&self) -> Result<String> {
+        read(self.state.join("ca.crt"))
+    }
+
+    /// Asks again and again until there is an answer, not as often as costs the cluster its CPUs.
+    ///
+    /// # Errors
+    /// If there is none in time, or as soon as asking fails; with the ends of the logs.
+    pub fn wait<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut ask: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match ask() {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(200)),
+                Ok(None) => bail!("waited {patience:?} in vain for {what}{}", self.logs()),
+                Err(error) => return Err(error.context(format!("{what}{}", self.logs()))),
+            }
+        }
     }
 
     /// The end of a component's log.
@@ -111,87 +159,10 @@ impl Cluster {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// What kubectl prints.
-    ///
-    /// # Errors
-    /// If it fails, with what it says.
-    pub fn kubectl<A: AsRef<OsStr> + Debug>(&self, arguments: &[A]) -> Result<String> {
-        let output = self.run_kubectl(arguments, "")?;
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// What kubectl prints, given something on standard input; and its warnings.
-    ///
-    /// # Errors
-    /// As for [`Self::kubectl`].
-    pub fn kubectl_with<A: AsRef<OsStr> + Debug>(
-        &self,
-        arguments: &[A],
-        input: &str,
-    ) -> Result<(String, String)> {
-        let output = self.run_kubectl(arguments, input)?;
-        let warnings = String::from_utf8(output.stderr)?;
-        Ok((String::from_utf8(output.stdout)?, warnings))
-    }
-
-    fn run_kubectl<A: AsRef<OsStr> + Debug>(&self, arguments: &[A], input: &str) -> Result<Output> {
-        let mut kubectl = self
-            .command(self.bin.join("kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stdin = kubectl.stdin.take().context("no standard input")?;
-        let input = input.to_owned();
-        let feeder = thread::spawn(move || stdin.write_all(input.as_bytes()));
-        let output = kubectl.wait_with_output()?;
-        // It may have failed before it read all.
-        let _ = feeder.join();
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("kubectl {arguments:?}: {}", said.trim());
-        }
-        Ok(output)
-    }
-
-    /// Applies manifests.
-    ///
-    /// # Errors
-    /// If one is refused.
-    pub fn apply(&self, manifests: &str) -> Result<()> {
-        self.kubectl_with(&["apply", "-f", "-"], manifests)?;
-        Ok(())
-    }
-
-    /// An object, as `kubectl get ARGUMENTS` names it.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn get(&self, arguments: &[&str]) -> Result<Value> {
-        let arguments = [&["get", "-o", "json"], arguments].concat();
-        let text = self.kubectl(&arguments)?;
-        serde_json::from_str(&text).with_context(|| text.clone())
-    }
-
-    /// Makes a namespace with labels, and waits until pods can be made in it.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn namespace(&self, name: &str, labels: &[&str]) -> Result<()> {
-        self.kubectl(&["create", "namespace", name])?;
-        if !labels.is_empty() {
-            let arguments = [&["label", "namespace", name], labels].concat();
-            self.kubectl(&arguments)?;
-        }
-        wait_for("the namespace's service account", || {
-            Ok(self
-                .kubectl(&["get", "serviceaccount", "default", "-n", name])
-                .ok())
-        })?;
-        Ok(())
+    fn logs(&self) -> String {
+        ["etcd", "kube-apiserver", "kube-controller-manager"]
+            .map(|component| format!("\n==> {component} <==\n{}", self.log(component)))
+            .concat()
     }
 
     /// The folder of the cluster's programs.

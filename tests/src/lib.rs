@@ -8,6 +8,7 @@
 //!     Container    a real one, by runc or crun
 //!     Containerd   a real one, by a containerd of its own
 //!   Webhook    a running procview-webhook, its certificates and clients, reviews to post
+//!   Cluster    a real Kubernetes API server with controllers, in a network of its own
 //!   guest      a test binary in an emulated machine with another kernel
 //! facts    what a measurement was made on
 //! ```
