@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -21,6 +21,7 @@ use crate::machine::{read, wait_for};
 pub struct Agent {
     child: Child,
     scratch: TempDir,
+    notify: UnixDatagram,
 }
 
 impl Agent {
@@ -40,26 +41,40 @@ impl Agent {
         let scratch = tempfile::Builder::new()
             .prefix("procview-test-")
             .tempdir()?;
-        let socket = scratch.path().join("notify");
+        // As on a node: what is mounted in it later arrives where it is a slave.
+        let none = None::<&str>;
+        let path = scratch.path();
+        mount(Some(path), path, none, MsFlags::MS_BIND, none)?;
+        mount(none, path, none, MsFlags::MS_SHARED, none)?;
+        let socket = path.join("notify");
         let notify = UnixDatagram::bind(&socket)?;
         notify.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let child = Command::new(program)
-            .arg("serve")
-            .arg("--view")
-            .arg(scratch.path().join("view"))
-            .args(arguments)
-            .env("NOTIFY_SOCKET", &socket)
-            .stdin(Stdio::null())
-            .stderr(File::create(scratch.path().join("log"))?)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut agent = Self { child, scratch };
+        let mut agent = Self {
+            child: spawn(program, path, arguments)?,
+            scratch,
+            notify,
+        };
+        agent.wait_until_ready()?;
+        Ok(agent)
+    }
+
+    /// Ends the agent and starts another one at the same place.
+    ///
+    /// # Errors
+    /// If one does not end, or the other does not get ready.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.child = spawn(&program()?, self.scratch.path(), &[])?;
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
         wait_for("the agent to be ready", || {
-            if let Some(status) = agent.child.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 bail!("it ended with {status}");
             }
             let mut message = [0; 256];
-            match notify.recv(&mut message) {
+            match self.notify.recv(&mut message) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
                     Ok(text.contains("READY=1").then_some(()))
@@ -68,8 +83,7 @@ impl Agent {
                 Err(error) => Err(error).context("cannot read NOTIFY_SOCKET"),
             }
         })
-        .with_context(|| agent.log())?;
-        Ok(agent)
+        .with_context(|| self.log())
     }
 
     /// What `procview-agent render FILE --pid PID` prints.
@@ -145,7 +159,22 @@ impl Drop for Agent {
         // Only there if it did not unmount.
         let _ = umount2(&self.view(), MntFlags::MNT_DETACH);
         let _ = fs::remove_dir(self.view());
+        let _ = umount2(self.scratch.path(), MntFlags::MNT_DETACH);
     }
+}
+
+/// Starts an agent that serves `dir/view`, logs to `dir/log` and tells `dir/notify`.
+fn spawn(program: &Path, dir: &Path, arguments: &[&str]) -> Result<Child> {
+    Command::new(program)
+        .arg("serve")
+        .arg("--view")
+        .arg(dir.join("view"))
+        .args(arguments)
+        .env("NOTIFY_SOCKET", dir.join("notify"))
+        .stdin(Stdio::null())
+        .stderr(File::create(dir.join("log"))?)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))
 }
 
 /// The number of a child.

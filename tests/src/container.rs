@@ -7,24 +7,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use procview::file::File;
+use procview_webhook::choice::is_mountable;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::agent::Agent;
 use crate::cgroup::{Group, Layout, Limits, PERIOD, Pod, container_id};
 use crate::machine::{Machine, Need, read};
-
-/// What of a view goes into a container: the files that runc lets be mounted, and the directory.
-const MOUNTS: [&str; 8] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/sys/devices/system/cpu",
-];
 
 /// What makes containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,6 +327,26 @@ pub fn resources(limits: &Limits) -> Value {
     resources
 }
 
+/// What the webhook has mounted of a view, and every other file that a pod can ask it for.
+fn view_mounts(view: &Path) -> Vec<Value> {
+    let parent = view.parent().unwrap_or(view);
+    let layout = procview_webhook::volume::Layout::new("/var/lib/procview");
+    let files = File::ALL.into_iter().filter(|file| is_mountable(*file));
+    let mut mounts: Vec<_> = files
+        .map(|file| {
+            let destination = layout.file(file).mount_path;
+            json!({"destination": destination, "type": "bind", "source": view.join(file.path()),
+                   "options": ["rbind", "ro", "rprivate"]})
+        })
+        .collect();
+    // HostToContainer
+    mounts.push(
+        json!({"destination": layout.parent().mount_path, "type": "bind", "source": parent,
+               "options": ["rbind", "ro", "rslave"]}),
+    );
+    mounts
+}
+
 /// The configuration of a container in the words of the OCI specification.
 pub(crate) fn config(rootfs: &Path, group: &Group, limits: &Limits, view: Option<&Path>) -> Value {
     let mut mounts = vec![
@@ -352,13 +362,7 @@ pub(crate) fn config(rootfs: &Path, group: &Group, limits: &Limits, view: Option
         json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
                "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
     ];
-    for path in view.iter().flat_map(|_| MOUNTS) {
-        let source = view.unwrap_or(rootfs).join(path.trim_start_matches('/'));
-        mounts.push(
-            json!({"destination": path, "type": "bind", "source": source,
-                           "options": ["rbind", "ro"]}),
-        );
-    }
+    mounts.extend(view.into_iter().flat_map(view_mounts));
     let capabilities = json!([
         "CAP_CHOWN",
         "CAP_DAC_OVERRIDE",

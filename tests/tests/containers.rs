@@ -56,6 +56,29 @@ fn crun_shows_the_view() -> Result<()> {
     shown_by(Runtime::Crun, "crun")
 }
 
+/// The reason for the webhook's mount of the parent directory.
+#[test]
+fn a_view_that_is_mounted_later_arrives_in_containers() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root, Need::Program("runc")]) else {
+        return Ok(());
+    };
+    let mut agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    let limits = Limits {
+        memory: Some(100 * MIB),
+        ..Limits::default()
+    };
+    let view = agent.view();
+    let container = Container::start(Runtime::Runc, &machine, &pod, &limits, Some(&view))?;
+    let read = || container.exec("cat /var/lib/procview/view/proc/meminfo");
+    ensure!(read()?.contains("102400 kB"));
+    agent.restart()?;
+    ensure!(read()?.contains("102400 kB"));
+    let written = container.exec("touch /var/lib/procview/new 2>&1 || true")?;
+    ensure!(written.contains("Read-only"), "{written}");
+    Ok(())
+}
+
 #[test]
 fn containerd_shows_the_view() -> Result<()> {
     let needs = [
