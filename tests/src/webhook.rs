@@ -107,6 +107,12 @@ impl Webhook {
         Trust::new(&[&self.authority])
     }
 
+    /// Who signed its first certificate.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// The mounted Secret with its certificate.
     #[must_use]
     pub fn secret(&self) -> &Secret {

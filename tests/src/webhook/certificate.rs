@@ -103,6 +103,18 @@ impl Leaf {
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
+
+    /// The certificate as PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The key as PEM.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 /// A directory as the kubelet mounts a Secret: `tls.crt` leads over `..data` to a directory, and an
