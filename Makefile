@@ -1,6 +1,7 @@
 # make demo     shows what the agent does, on real containers; does all set-up
 # make test     does all set-up and runs every test; fails if one cannot run and CI=true
 # make bench    measures against lxcfs and writes docs/benchmarks.md
+# make bench-webhook measures the webhook, beside the webhook PEER if given, and writes docs/benchmarks-webhook.md
 # make fidelity measures against the kernel's counters and writes docs/fidelity.md
 # make lint     formatting and clippy
 # make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
@@ -12,7 +13,7 @@ export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
 export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 FUZZ_SECONDS ?= 600
 
-.PHONY: build setup demo test bench fidelity lint fuzz
+.PHONY: build setup demo test bench bench-webhook fidelity lint fuzz
 
 build:
 	cargo build --release -p procview-agent -p procview-webhook
@@ -29,6 +30,9 @@ test: setup lint build
 
 bench: setup build
 	cargo run --release -p procview-tests --bin bench -- --check --write docs/benchmarks.md
+
+bench-webhook: setup build
+	cargo run --release -p procview-tests --bin bench_webhook -- --check $(if $(PEER),--peer $(PEER)) --write docs/benchmarks-webhook.md
 
 fidelity: setup build
 	cargo run --release -p procview-tests --bin fidelity -- --write docs/fidelity.md
