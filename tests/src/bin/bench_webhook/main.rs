@@ -108,6 +108,7 @@ fn command(options: &Options) -> String {
     let mut command = "cargo run --release -p procview-tests --bin bench_webhook --".to_owned();
     for (given, option) in [
         (options.quick, " --quick"),
+        (options.check, " --check"),
         (options.peer.is_some(), " --peer lxcfs-webhook"),
         (
             options.write.is_some(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::load::Sample;
-use crate::rounds::{Measured, Results};
+use crate::rounds::{Measured, RATE, Results};
 
 /// A figure, by how it is worked out from what was measured of one server.
 struct Figure {
@@ -104,6 +104,7 @@ impl Report {
         let mut text = String::new();
         table(&mut text, &rows);
         spread(&mut text, results);
+        overload(&mut text, results);
         Self { text, missed }
     }
 
@@ -147,6 +148,26 @@ fn spread(text: &mut String, results: &Results) {
     }
     text.push('\n');
     table(text, &rows);
+}
+
+/// A server that cannot keep up has a queue, which grows for as long as the round takes.
+fn overload(text: &mut String, results: &Results) {
+    let all = [
+        ("procview", Some(&results.ours)),
+        ("peer", results.peer.as_ref()),
+    ];
+    for (name, measured) in all {
+        let most = measured.map_or(f64::INFINITY, rate);
+        if most < 1.5 * f64::from(RATE) {
+            let most = number(most);
+            let _ = write!(
+                text,
+                "\nNo more than {most} reviews a second were answered by {name} on this machine, so that \
+                 at {RATE} it was overloaded or nearly so: its latencies are those of a queue, and \
+                 a ratio to them says that it cannot keep up, not how much faster an answer is.\n"
+            );
+        }
+    }
 }
 
 /// A table whose columns are aligned: it is read as plain text, too.
