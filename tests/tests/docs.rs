@@ -51,6 +51,7 @@ fn links_lead_somewhere() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/webhook.md",
     ] {
         let text = fs::read_to_string(root().join(document)).expect("a document");
         let targets = text
@@ -58,13 +59,15 @@ fn links_lead_somewhere() {
             .skip(1)
             .filter_map(|rest| rest.split_once(')'));
         for (target, _) in targets {
-            assert!(root().join(target).exists(), "{document} links to {target}");
+            let dir = root().join(document);
+            let dir = dir.parent().expect("a folder");
+            assert!(dir.join(target).exists(), "{document} links to {target}");
         }
         let paths = text
             .split('`')
             .filter(|word| word.contains(".rs") && !word.contains(['*', '<', ' ']));
         for path in paths {
-            let known = ["", "agent/src", "procview/src"]
+            let known = ["", "agent/src", "procview/src", "webhook/src"]
                 .iter()
                 .any(|dir| root().join(dir).join(path).exists());
             assert!(known, "{document} speaks of {path}");

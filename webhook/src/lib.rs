@@ -36,6 +36,7 @@ pub mod explain;
 #[cfg(feature = "server")]
 pub mod metrics;
 pub mod mutate;
+pub mod object;
 pub mod patch;
 pub mod pod;
 #[cfg(feature = "server")]

@@ -5,11 +5,11 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::choice::Choice;
 use crate::decide::{self, Decision, Namespace, Subject, rules::Tells};
+use crate::object::Object;
 use crate::patch;
 use crate::pod::Pod;
 use crate::review::{Answer, Request, Review};
@@ -156,7 +156,7 @@ impl Mutator {
         ) {
             return Err(ReviewError::Version(review.api_version));
         }
-        let request = review.request;
+        let Object(request) = review.request;
         let mut reviewed = Reviewed {
             answer: Answer::allow(review.api_version, request.uid.clone()),
             outcome: Outcome::Ignored,
@@ -212,7 +212,8 @@ impl Mutator {
         reviewed.reason = verdict.reason;
         let answer = &mut reviewed.answer;
         if !verdict.patch.0.is_empty() {
-            let mut pod: Value = serde_json::from_str(object.get()).map_err(Failure::Unreadable)?;
+            // What was read of the pod has all that a patch can touch, and is a fraction of it.
+            let mut pod = serde_json::to_value(&pod).map_err(Failure::Answer)?;
             json_patch::patch(&mut pod, &verdict.patch)?;
             answer.set_patch(&verdict.patch).map_err(Failure::Answer)?;
         }
@@ -306,7 +307,8 @@ fn target(request: &Request<'_>) -> Result<Target, &'static str> {
 }
 
 fn read(object: &RawValue) -> Result<Pod, Failure> {
-    serde_json::from_str(object.get()).map_err(Failure::Unreadable)
+    let Object(pod) = serde_json::from_str(object.get()).map_err(Failure::Unreadable)?;
+    Ok(pod)
 }
 
 /// A text as a warning may be: printable ASCII, at most 256 characters.

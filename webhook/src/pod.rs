@@ -5,21 +5,23 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::object::Object;
 
 /// A core/v1 Pod, or the template of one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
     /// `None` where there is none, or null, as in templates.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub metadata: Option<Metadata>,
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub spec: Spec,
 }
 
 /// `metadata`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     #[serde(default, deserialize_with = "null_as_default")]
@@ -34,17 +36,17 @@ pub struct Metadata {
 }
 
 /// `spec`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub init_containers: Vec<Container>,
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub containers: Vec<Container>,
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub ephemeral_containers: Vec<Container>,
     /// `None` where the pod has none, or null.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub volumes: Option<Vec<Volume>>,
     #[serde(default, rename = "hostPID", deserialize_with = "null_as_default")]
     pub host_pid: bool,
@@ -55,34 +57,34 @@ pub struct Spec {
     pub runtime_class_name: String,
     #[serde(default, deserialize_with = "null_as_default")]
     pub node_selector: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub os: Option<Os>,
 }
 
 /// `spec.os`, since Kubernetes 1.23
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Os {
     #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
 }
 
 /// A container, init container, native sidecar (an init container that restarts) or ephemeral one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
     #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
     /// `None` where the container has none, or null.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub volume_mounts: Option<Vec<VolumeMount>>,
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "objects")]
     pub volume_devices: Vec<VolumeDevice>,
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub security_context: SecurityContext,
 }
 
 /// `volumeMounts[]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     #[serde(default, deserialize_with = "null_as_default")]
@@ -92,7 +94,7 @@ pub struct VolumeMount {
 }
 
 /// `volumeDevices[]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeDevice {
     #[serde(default, deserialize_with = "null_as_default")]
@@ -100,24 +102,24 @@ pub struct VolumeDevice {
 }
 
 /// `securityContext` of a container
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SecurityContext {
     #[serde(default, deserialize_with = "null_as_default")]
     pub privileged: bool,
 }
 
 /// `volumes[]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
     #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub host_path: Option<HostPath>,
 }
 
 /// `hostPath` of a volume
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HostPath {
     #[serde(default, deserialize_with = "null_as_default")]
     pub path: String,
@@ -194,4 +196,38 @@ where
     T: Default + Deserialize<'de>,
 {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let object: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(object.map(|Object(object)| object))
+}
+
+fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    object(deserializer).map(Option::unwrap_or_default)
+}
+
+fn list<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list: Option<Vec<Object<T>>> = Option::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|Object(item)| item).collect()))
+}
+
+fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    list(deserializer).map(Option::unwrap_or_default)
 }

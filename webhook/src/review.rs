@@ -3,14 +3,12 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use k8s_openapi::ByteString;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::object::Object;
 
 /// An AdmissionReview with a request, of any version.
 ///
@@ -20,8 +18,8 @@ use serde_json::value::RawValue;
 pub struct Review<'a> {
     pub api_version: String,
     pub kind: String,
-    #[serde(borrow, deserialize_with = "object")]
-    pub request: Request<'a>,
+    #[serde(borrow)]
+    pub request: Object<Request<'a>>,
 }
 
 impl<'a> Review<'a> {
@@ -30,10 +28,7 @@ impl<'a> Review<'a> {
     /// # Errors
     /// If the text is no JSON object with what a review must have.
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let review = object(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(review)
+        serde_json::from_slice(text).map(|Object(review)| review)
     }
 }
 
@@ -123,27 +118,4 @@ impl Answer {
         self.response.patch_type = Some("JSONPatch");
         Ok(())
     }
-}
-
-/// Reads a struct from an object alone. By itself serde takes an array of its fields, too.
-fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = T;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-
-    deserializer.deserialize_map(Object(PhantomData))
 }
