@@ -76,6 +76,8 @@ impl Outcome {
 /// Why a body is no AdmissionReview.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
+    #[error("the body is no JSON: {0}")]
+    Encoding(#[from] std::str::Utf8Error),
     #[error("the body is no AdmissionReview with a request: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("the body is a {0:?}, not an AdmissionReview")]
@@ -146,7 +148,7 @@ impl Mutator {
     /// # Errors
     /// If `body` is no AdmissionReview. All other problems are warnings in the answer.
     pub fn review(&self, body: &[u8], selected: Selected) -> Result<Reviewed, ReviewError> {
-        let review = Review::parse(body)?;
+        let review = Review::parse(str::from_utf8(body)?)?;
         if review.kind != "AdmissionReview" {
             return Err(ReviewError::Kind(review.kind));
         }

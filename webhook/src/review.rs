@@ -27,8 +27,8 @@ impl<'a> Review<'a> {
     ///
     /// # Errors
     /// If the text is no JSON object with what a review must have.
-    pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(text).map(|Object(review)| review)
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text).map(|Object(review)| review)
     }
 }
 

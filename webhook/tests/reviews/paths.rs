@@ -60,11 +60,7 @@ async fn what_is_no_review_is_refused_and_counted() {
     let cases = [
         (post("application/json", ""), 400, "AdmissionReview"),
         (post("application/json", "{}"), 400, "missing field"),
-        (
-            post("application/json", &b"\xff\xfe"[..]),
-            400,
-            "AdmissionReview",
-        ),
+        (post("application/json", &b"\xff\xfe"[..]), 400, "no JSON"),
         (post("application/json", other("kind", "Pod")), 400, "Pod"),
         (
             post(
