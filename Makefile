@@ -13,28 +13,32 @@ export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
 export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 FUZZ_SECONDS ?= 600
 
-.PHONY: build setup demo test bench bench-webhook fidelity lint fuzz
+.PHONY: build agent setup demo test bench bench-webhook fidelity lint fuzz
 
 build:
 	cargo build --release -p procview-agent -p procview-webhook
 
+# What does not need the webhook need not wait for it.
+agent:
+	cargo build --release -p procview-agent
+
 setup:
 	tests/rig/install.sh
 
-demo: build
+demo: agent
 	tests/demo/demo.sh
 
 test: setup lint build
 	cargo test --workspace --no-fail-fast
 	tests/fuzz/run.sh 10
 
-bench: setup build
+bench: setup agent
 	cargo run --release -p procview-tests --bin bench -- --check --write docs/benchmarks.md
 
 bench-webhook: setup build
 	cargo run --release -p procview-tests --bin bench_webhook -- --check $(if $(PEER),--peer $(PEER)) --write docs/benchmarks-webhook.md
 
-fidelity: setup build
+fidelity: setup agent
 	cargo run --release -p procview-tests --bin fidelity -- --write docs/fidelity.md
 
 lint:
