@@ -3,6 +3,7 @@
 # make bench    measures against lxcfs and writes docs/benchmarks.md
 # make bench-webhook measures the webhook, beside the webhook PEER if given, and writes docs/benchmarks-webhook.md
 # make fidelity measures against the kernel's counters and writes docs/fidelity.md
+# make fidelity-v2 does so on cgroup v2 and writes docs/fidelity-v2.md
 # make lint     formatting and clippy
 # make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
 
@@ -13,7 +14,7 @@ export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
 export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 FUZZ_SECONDS ?= 600
 
-.PHONY: build agent setup demo test bench bench-webhook fidelity lint fuzz
+.PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 lint fuzz
 
 build:
 	cargo build --release -p procview-agent -p procview-webhook
@@ -40,6 +41,15 @@ bench-webhook: setup build
 
 fidelity: setup agent
 	cargo run --release -p procview-tests --bin fidelity -- --write docs/fidelity.md
+
+# In a guest kernel, emulated: minutes.
+fidelity-v2: setup agent
+	cargo build --release -p procview-tests --bin fidelity
+	dir=$$(mktemp -d) && mkdir $$dir/payload $$dir/out && \
+	cp $(TARGET_DIR)/$(TARGET)/release/{fidelity,procview-agent} $$dir/payload && \
+	tests/rig/guest.sh -k 6.12 -t 900 -o $$dir/out -p $$dir/payload -- \
+	  './fidelity --quick --reads 10000 --agent ./procview-agent --write /out/fidelity.md' && \
+	cp $$dir/out/fidelity.md docs/fidelity-v2.md && rm -r $$dir
 
 lint:
 	cargo fmt --all --check
