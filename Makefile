@@ -1,6 +1,6 @@
 # make demo     shows what the agent does, on real containers; does all set-up
 # make test     does all set-up and runs every test; fails if one cannot run and CI=true
-# make bench    measures against lxcfs and writes docs/benchmarks.md
+# make bench    measures the agent against lxcfs and writes docs/benchmarks.md, and the webhook as below
 # make bench-webhook measures the webhook, beside the webhook PEER if given, and writes docs/benchmarks-webhook.md
 # make fidelity measures against the kernel's counters and writes docs/fidelity.md
 # make fidelity-v2 does so on cgroup v2 and writes docs/fidelity-v2.md
@@ -33,7 +33,7 @@ test: setup lint build
 	cargo test --workspace --no-fail-fast
 	tests/fuzz/run.sh 10
 
-bench: setup agent
+bench: bench-webhook
 	cargo run --release -p procview-tests --bin bench -- --check --write docs/benchmarks.md
 
 bench-webhook: setup build
