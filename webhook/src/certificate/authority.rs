@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -96,6 +96,17 @@ impl KeyedCertificate {
             cert: params.signed_by(&key, &issuer)?.pem(),
             key: key.serialize_pem(),
         })
+    }
+
+    /// Whether both can be read and belong together.
+    pub fn is_usable(&self) -> bool {
+        let Ok(key) = KeyPair::from_pem(&self.key) else {
+            return false;
+        };
+        let fits = read(&self.cert, |certificate| {
+            *certificate.public_key().subject_public_key.data == *key.der_bytes()
+        });
+        fits.unwrap_or(false)
     }
 
     /// Whether this certificate is for exactly these names and signed by the CA.

@@ -38,6 +38,13 @@ pub struct Rotation {
 }
 
 impl State {
+    /// Whether all of it can be read, and keys fit their certificates.
+    pub fn is_usable(&self) -> bool {
+        let mut keyed = [&self.ca, &self.leaf].into_iter().chain(&self.next);
+        keyed.all(KeyedCertificate::is_usable)
+            && self.previous.iter().all(|previous| life(previous).is_ok())
+    }
+
     /// The certificates that an API server has to trust, in one text.
     pub fn trust(&self) -> String {
         let mut bundle = self.ca.cert.clone();

@@ -145,18 +145,11 @@ impl SelfSigned {
                 }
             };
             let now = OffsetDateTime::now_utc();
-            // A Secret with contents that make no sense is no better than none.
-            let advanced = match self.rotation.advance(state, now) {
-                Ok(state) => state,
-                Err(error) => {
-                    tracing::warn!(%error, "the Secret is unusable, replacing it");
-                    self.rotation.advance(self.last.as_ref(), now)?
-                }
-            };
+            let advanced = self.rotation.advance(state, now)?;
             let identity =
                 Identity::from_pem(advanced.leaf.cert.as_bytes(), advanced.leaf.key.as_bytes())?;
-            // What is about to be used must be trusted first.
-            if let Stored::Good { state, .. } = &stored {
+            // What is about to sign must be trusted first.
+            if let Some(state) = state.filter(|state| **state != advanced) {
                 self.store.trust(&state.trust()).await?;
             }
             let is_stored = matches!(&stored, Stored::Good { state, .. } if **state == advanced);

@@ -210,12 +210,13 @@ fn from_data(data: &BTreeMap<String, ByteString>) -> Option<State> {
             key: text(&format!("{name}.key"))?,
         })
     };
-    Some(State {
+    let state = State {
         ca: keyed("ca")?,
         next: keyed("ca-next"),
         previous: text("ca-previous.crt"),
         leaf: keyed("tls")?,
-    })
+    };
+    state.is_usable().then_some(state)
 }
 
 #[cfg(test)]
@@ -238,8 +239,19 @@ mod tests {
         state.next = Some(state.ca.clone());
         state.previous = Some(state.ca.cert.clone());
         assert_eq!(from_data(&to_data(&state)), Some(state.clone()));
-        let mut data = to_data(&state);
-        data.remove("ca.key");
-        assert_eq!(from_data(&data), None);
+        let good = to_data(&state);
+        for key in good.keys() {
+            let mut spoilt = good.clone();
+            spoilt.insert(key.clone(), ByteString(b"nonsense".to_vec()));
+            assert_eq!(from_data(&spoilt), None, "{key}");
+        }
+        for key in ["ca.crt", "ca.key", "tls.crt", "tls.key"] {
+            let mut spoilt = good.clone();
+            spoilt.remove(key);
+            assert_eq!(from_data(&spoilt), None, "{key}");
+        }
+        let mut swapped = good.clone();
+        swapped.insert("tls.key".to_owned(), good["ca.key"].clone());
+        assert_eq!(from_data(&swapped), None);
     }
 }
