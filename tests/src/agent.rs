@@ -1,6 +1,5 @@
 //! A running agent.
 
-use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -14,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::machine::{read, wait_for};
+use crate::machine::{built, read, wait_for};
 
 /// A `procview-agent serve` of its own, which says that it is ready. Dropping it ends it.
 #[derive(Debug)]
@@ -187,21 +186,5 @@ pub(crate) fn pid_of(child: &Child) -> Pid {
 /// # Errors
 /// If there is none.
 pub fn program() -> Result<PathBuf> {
-    if let Some(program) = env::var_os("PROCVIEW_AGENT") {
-        return Ok(program.into());
-    }
-    let test = env::current_exe()?;
-    // target/<triple>/<profile>/deps/<test>
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("."));
-    let program = profile.join("procview-agent");
-    if !program.exists() {
-        bail!(
-            "no {}: run `cargo build -p procview-agent` first, or set PROCVIEW_AGENT",
-            program.display()
-        );
-    }
-    Ok(program)
+    built("procview-agent", "PROCVIEW_AGENT")
 }

@@ -120,6 +120,24 @@ pub(crate) fn rig(script: &str) -> PathBuf {
         .join(script)
 }
 
+/// A program of this workspace: the one that `variable` names, or what cargo built beside the
+/// running program.
+///
+/// # Errors
+/// If there is none.
+pub fn built(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(program) = env::var_os(variable) {
+        return Ok(program.into());
+    }
+    let own = env::current_exe()?;
+    // target/<triple>/<profile>/<program> or target/<triple>/<profile>/deps/<test>
+    let dirs = own.ancestors().skip(1).take(2);
+    let mut programs = dirs.map(|dir| dir.join(name));
+    programs
+        .find(|program| program.exists())
+        .with_context(|| format!("no {name}: `cargo build --bin {name}`, or set {variable}"))
+}
+
 /// A file's text, or an error that names the file.
 ///
 /// # Errors

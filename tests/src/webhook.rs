@@ -4,11 +4,10 @@ pub mod certificate;
 pub mod client;
 pub mod review;
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 use crate::agent::pid_of;
-use crate::machine::{PATIENCE, read, wait_for};
+use crate::machine::{PATIENCE, built, read, wait_for};
 use certificate::{Authority, Secret};
 use client::Trust;
 
@@ -205,14 +204,5 @@ pub fn kib(pid: u32, key: &str) -> Result<u64> {
 /// # Errors
 /// If there is none.
 pub fn program() -> Result<PathBuf> {
-    if let Some(program) = env::var_os("PROCVIEW_WEBHOOK") {
-        return Ok(program.into());
-    }
-    let own = env::current_exe()?;
-    // target/<triple>/<profile>/<program> or target/<triple>/<profile>/deps/<test>
-    let beside = own.ancestors().skip(1).take(2);
-    let mut programs = beside.map(|dir: &Path| dir.join("procview-webhook"));
-    programs.find(|program| program.exists()).context(
-        "no procview-webhook: run `cargo build -p procview-webhook` first, or set PROCVIEW_WEBHOOK",
-    )
+    built("procview-webhook", "PROCVIEW_WEBHOOK")
 }

@@ -101,9 +101,9 @@ impl Choice {
     }
 }
 
-/// The key by which another tool's opt-out is given, if one is.
-pub fn opted_out_elsewhere(pod: &Pod) -> Option<&'static str> {
-    OPT_OUT_KEYS.into_iter().find(|key| {
+/// Whether the pod refuses by another tool's key.
+pub fn opted_out_elsewhere(pod: &Pod) -> bool {
+    OPT_OUT_KEYS.iter().any(|key| {
         let value = pod.annotation(key).or_else(|| pod.label(key));
         value.is_some_and(|value| switch(value.trim()) == Some(false))
     })

@@ -1,7 +1,7 @@
 //! One cluster for all tests; for each of them namespaces and a configuration of its own.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -41,20 +41,17 @@ pub(crate) struct Server {
 impl Case {
     /// A part of the cluster, which is started if it is not running; none where none can run.
     pub(crate) fn new(name: &'static str) -> Result<Option<Self>> {
-        static CLUSTER: OnceLock<Result<Cluster>> = OnceLock::new();
+        static APPLIED: OnceLock<Result<()>> = OnceLock::new();
         let needs = [Need::Root, Need::Go, Need::Program("openssl")];
         if Machine::with(&needs).is_none() {
             return Ok(None);
         }
-        let cluster = CLUSTER.get_or_init(|| {
-            let cluster = Cluster::start()?;
-            cluster.apply(&configuration_free())?;
-            Ok(cluster)
-        });
-        match cluster {
-            Ok(cluster) => Ok(Some(Self { cluster, name })),
-            Err(error) => bail!("no cluster: {error:#}"),
+        let cluster = Cluster::shared()?;
+        let applied = APPLIED.get_or_init(|| cluster.apply(&configuration_free()));
+        if let Err(error) = applied {
+            bail!("{error:#}");
         }
+        Ok(Some(Self { cluster, name }))
     }
 
     /// A namespace for pods that get the view, and of no concern to other cases.
@@ -137,7 +134,8 @@ impl Case {
             .arg(secret.certificate())
             .arg("--key")
             .arg(secret.key());
-        Server::start(command, &["--listen"], Some(secret))
+        command.arg("--listen");
+        Server::start(command, Some(secret))
     }
 
     /// Starts the webhook with certificates of its own, and the rights that it is given.
@@ -148,8 +146,9 @@ impl Case {
             .env("KUBECONFIG", kubeconfig)
             .args(["serve", "--self-signed", "--namespace", "procview"])
             .args(["--shutdown-delay", "0"])
-            .args(arguments);
-        Server::start(command, &["--listen"], None)
+            .args(arguments)
+            .arg("--listen");
+        Server::start(command, None)
     }
 
     /// Creates pods by `kubectl create`; gives them as they were stored, and the warnings.
@@ -160,6 +159,20 @@ impl Case {
     /// As [`Self::create`], but nothing is stored.
     pub(crate) fn dry_run(&self, namespace: &str, manifests: &str) -> Result<(Vec<Value>, String)> {
         self.create_with(namespace, manifests, &["--dry-run=server"])
+    }
+
+    /// Waits until a change of a configuration or a label has reached the API server's caches: until
+    /// the status of `probe`, if it were created, is as wanted.
+    pub(crate) fn wait_for_status(
+        &self,
+        namespace: &str,
+        probe: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        wait_for("the webhook to be called or not", || {
+            let (pods, _) = self.dry_run(namespace, probe)?;
+            Ok(wanted(status(&pods[0])).then_some(()))
+        })
     }
 
     fn create_with(
@@ -185,17 +198,13 @@ impl Case {
 }
 
 impl Server {
-    /// Starts a program of which the last argument is the address to listen on.
-    pub(crate) fn start(
-        mut command: Command,
-        listen: &[&str],
-        secret: Option<Secret>,
-    ) -> Result<Self> {
+    /// Starts a program, of which the last argument, added here, is the address to listen on.
+    pub(crate) fn start(mut command: Command, secret: Option<Secret>) -> Result<Self> {
         static PORT: AtomicU16 = AtomicU16::new(7000);
         let port = PORT.fetch_add(1, Ordering::Relaxed);
         let scratch = TempDir::with_prefix("procview-test-")?;
         let log = scratch.path().join("log");
-        command.args(listen).arg(format!("{ADDRESS}:{port}"));
+        command.arg(format!("{ADDRESS}:{port}"));
         let child = command
             .stdin(Stdio::null())
             .stderr(File::create(&log)?)
@@ -252,6 +261,9 @@ pub(crate) fn pod(name: &str, annotations: &str, spec: &str) -> String {
     )
 }
 
+/// The label by which namespaces opt in.
+pub(crate) const ENABLED: &str = "lxcfs-admission-webhook=enabled";
+
 /// What the webhook wrote to a pod about what it did.
 pub(crate) fn status(pod: &Value) -> &str {
     let status = &pod["metadata"]["annotations"]["procview.dev/status"];
@@ -288,14 +300,4 @@ fn configuration() -> String {
     documents
         .filter(|document| document.contains("kind: MutatingWebhookConfiguration"))
         .collect()
-}
-
-/// The program of these tests that is beside this one.
-pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let dirs = own.ancestors().skip(1).take(2);
-    let mut programs = dirs.map(|dir: &Path| dir.join(name));
-    programs
-        .find(|program| program.exists())
-        .with_context(|| format!("no {name}: run `cargo build -p procview-tests --bins`"))
 }

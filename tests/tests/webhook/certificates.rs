@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use procview_tests::machine::wait_for;
 use serde_json::Value;
 
-use crate::case::{Case, pod, status};
+use crate::case::{Case, ENABLED, pod, status};
 
 const CONFIGURATION: [&str; 2] = ["mutatingwebhookconfiguration", "procview-webhook"];
 const SECRET: [&str; 4] = ["secret", "procview-webhook-tls", "-n", "procview"];
@@ -38,7 +38,7 @@ fn certificates_of_our_own_are_kept_by_all_replicas() -> Result<()> {
         return Ok(());
     };
     case.configure_service()?;
-    let namespace = case.namespace("", &["lxcfs-admission-webhook=enabled"])?;
+    let namespace = case.namespace("", &[ENABLED])?;
     // Short lives: a certificate every 8 s, a CA every 24 s.
     let lives = [
         "--certificate-lifetime=12",
@@ -99,14 +99,23 @@ fn certificates_of_our_own_are_kept_by_all_replicas() -> Result<()> {
         Ok((failures(&case, &namespace)? == 0).then_some(()))
     })?;
 
-    // Somebody writes nonsense into the Secret.
-    let nonsense = r#"{"data": {"ca.crt": "bm9uc2Vuc2U=", "tls.key": null}}"#;
-    case.cluster
-        .kubectl(&[&["patch"], &SECRET[..], &["--type=merge", "-p", nonsense]].concat())?;
-    wait_for("the Secret to be repaired", || {
-        let secret = case.cluster.get(&SECRET)?;
-        Ok(secret["data"]["tls.key"].is_string().then_some(()))
-    })?;
-    assert_eq!(failures(&case, &namespace)?, 0, "{}", logs()?);
+    // Somebody writes nonsense into the Secret, or takes something out of it.
+    for nonsense in [
+        r#"{"data": {"ca.crt": "bm9uc2Vuc2U=", "tls.key": null}}"#,
+        r#"{"data": {"tls.key": "bm9uc2Vuc2U="}}"#,
+        r#"{"data": {"ca.crt": "bm9uc2Vuc2U="}}"#,
+    ] {
+        case.cluster
+            .kubectl(&[&["patch"], &SECRET[..], &["--type=merge", "-p", nonsense]].concat())?;
+        wait_for("the Secret to be repaired", || {
+            let secret = case.cluster.get(&SECRET)?;
+            let is_good = |key: &str| {
+                let value = secret["data"][key].as_str();
+                value.is_some_and(|value| value != "bm9uc2Vuc2U=")
+            };
+            Ok((is_good("tls.key") && is_good("ca.crt")).then_some(()))
+        })?;
+        assert_eq!(failures(&case, &namespace)?, 0, "{}", logs()?);
+    }
     Ok(())
 }

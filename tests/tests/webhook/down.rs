@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use procview_tests::machine::wait_for;
 use procview_tests::webhook::certificate::Authority;
 
-use crate::case::{Case, mounts, pod, status};
-
-const ENABLED: &str = "lxcfs-admission-webhook=enabled";
+use crate::case::{Case, ENABLED, mounts, pod, status};
 
 /// Creates a pod, which must get no view and take less than `limit`.
 fn create_without_view(case: &Case, namespace: &str, name: &str, limit: Duration) -> Result<()> {
@@ -24,10 +21,12 @@ fn create_without_view(case: &Case, namespace: &str, name: &str, limit: Duration
 }
 
 fn wait_until_called(case: &Case, namespace: &str) -> Result<()> {
-    wait_for("the webhook to be called", || {
-        let (pods, _) = case.dry_run(namespace, &pod("probe", "", ""))?;
-        Ok((status(&pods[0]) == "injected: app").then_some(()))
-    })
+    let probe = pod("probe", "", "");
+    case.wait_for_status(namespace, &probe, |status| status == "injected: app")
+}
+
+fn wait_until_not_called(case: &Case, namespace: &str) -> Result<()> {
+    case.wait_for_status(namespace, &pod("probe", "", ""), |status| status == "none")
 }
 
 #[test]
@@ -63,18 +62,12 @@ fn pods_are_created_while_the_certificate_is_expired_or_of_another_ca() -> Resul
     case.configure_url(good.port, &authority)?;
     wait_until_called(&case, &namespace)?;
     case.configure_url(server.port, &authority)?;
-    wait_for("the expired certificate", || {
-        let (pods, _) = case.dry_run(&namespace, &pod("probe", "", ""))?;
-        Ok((status(&pods[0]) == "none").then_some(()))
-    })?;
+    wait_until_not_called(&case, &namespace)?;
     create_without_view(&case, &namespace, "expired", Duration::from_secs(20))?;
 
     case.configure_url(good.port, &authority)?;
     wait_until_called(&case, &namespace)?;
     case.trust(&configuration, &Authority::new("another")?)?;
-    wait_for("the other CA", || {
-        let (pods, _) = case.dry_run(&namespace, &pod("probe", "", ""))?;
-        Ok((status(&pods[0]) == "none").then_some(()))
-    })?;
+    wait_until_not_called(&case, &namespace)?;
     create_without_view(&case, &namespace, "distrusted", Duration::from_secs(20))
 }

@@ -1,13 +1,12 @@
 //! What is stored of pods of all kinds.
 
 use anyhow::{Context, Result};
-use procview_tests::machine::wait_for;
+use procview_tests::machine::{built, wait_for};
 use procview_tests::webhook::certificate::{Authority, Secret};
 use serde_json::{Value, json};
 
-use crate::case::{Case, Server, mounts, pod, sibling, status};
+use crate::case::{Case, ENABLED, Server, mounts, pod, status};
 
-const ENABLED: &str = "lxcfs-admission-webhook=enabled";
 const ALL: [&str; 9] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -31,16 +30,8 @@ fn served(name: &'static str) -> Result<Option<(Case, Server)>> {
     Ok(Some((case, server)))
 }
 
-/// Waits until a change of a configuration or a label has reached the API server's caches.
 fn wait_until_called(case: &Case, namespace: &str) -> Result<()> {
-    wait_until_called_for(case, namespace, &pod("probe", "", ""))
-}
-
-fn wait_until_called_for(case: &Case, namespace: &str, probe: &str) -> Result<()> {
-    wait_for("the webhook to be called", || {
-        let (pods, _) = case.dry_run(namespace, probe)?;
-        Ok((status(&pods[0]) != "none").then_some(()))
-    })
+    case.wait_for_status(namespace, &pod("probe", "", ""), |status| status != "none")
 }
 
 #[test]
@@ -280,8 +271,7 @@ fn debug_containers_get_what_their_pod_has() -> Result<()> {
             let added = json!({"name": container, "image": "i", "targetContainerName": "app"});
             ephemeral.as_array_mut().context("a list")?.push(added);
             let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers");
-            case.cluster
-                .kubectl_with(&["replace", "--raw", &path, "-f", "-"], &pod.to_string())?;
+            case.cluster.put_raw(&path, &pod)?;
             stored = case.cluster.get(&["pod", name, "-n", &namespace])?;
             assert_eq!(stored["spec"]["containers"], before["spec"]["containers"]);
             assert_eq!(stored["spec"]["volumes"], before["spec"]["volumes"]);
@@ -305,10 +295,7 @@ fn a_dry_run_shows_the_patch_and_a_namespace_without_the_label_none() -> Result<
     assert!(case.cluster.get(&["pod", "p", "-n", &namespace]).is_err());
     case.cluster
         .kubectl(&["label", "namespace", &namespace, "lxcfs-admission-webhook-"])?;
-    wait_for("the label to be gone", || {
-        let (pods, _) = case.dry_run(&namespace, &pod("p", "", ""))?;
-        Ok((status(&pods[0]) == "none").then_some(()))
-    })?;
+    case.wait_for_status(&namespace, &pod("p", "", ""), |status| status == "none")?;
     let (pods, _) = case.create(&namespace, &pod("p", "", ""))?;
     assert!(mounts(&pods[0], "containers", "app").is_empty());
     Ok(())
@@ -324,7 +311,8 @@ fn where_pod_security_forbids_the_view_pods_are_created_and_say_why() -> Result<
     for level in ["baseline", "restricted"] {
         let enforce = format!("pod-security.kubernetes.io/enforce={level}");
         let namespace = case.namespace(&format!("-{level}"), &[ENABLED, &enforce])?;
-        wait_until_called_for(&case, &namespace, &pod("probe", "", restricted))?;
+        let probe = pod("probe", "", restricted);
+        case.wait_for_status(&namespace, &probe, |status| status != "none")?;
         let (pods, _) = case.create(&namespace, &pod("p", "", restricted))?;
         assert!(
             status(&pods[0]).starts_with("skipped: pod-security: "),
@@ -358,9 +346,9 @@ fn a_sidecar_that_another_webhook_adds_gets_the_view() -> Result<()> {
             "-c",
             r#"echo "serving address" >&2; exec "$0" "$3" "$1" "$2""#,
         ])
-        .arg(sibling("sidecar_webhook")?)
+        .arg(built("sidecar_webhook", "PROCVIEW_SIDECAR_WEBHOOK")?)
         .args([cert, key]);
-    let sidecar = Server::start(command, &[], Some(secret))?;
+    let sidecar = Server::start(command, Some(secret))?;
     let bundle = serde_json::to_string(&k8s_openapi::ByteString(authority.pem().into()))?;
     // Called after ours, by its name.
     case.cluster.apply(&format!(

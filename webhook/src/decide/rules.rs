@@ -76,7 +76,7 @@ pub static POD: [PodRule; 11] = [
         why: "the pod opts out of such mounts by another tool's annotation",
         unless_asked: true,
         tells: Tells::Status,
-        applies: |subject| choice::opted_out_elsewhere(subject.pod).is_some(),
+        applies: |subject| choice::opted_out_elsewhere(subject.pod),
     },
     Rule {
         name: "namespace-not-enabled",

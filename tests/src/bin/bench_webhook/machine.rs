@@ -1,18 +1,22 @@
 //! What the results were measured on, and with what.
 
-use std::ffi::OsStr;
-use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use anyhow::Result;
+use procview_tests::facts::{self, output};
+use procview_tests::machine::read;
 use procview_tests::webhook::review::{Review, Size};
 
 use crate::load::CONNECTIONS;
 use crate::rounds::{Plan, RATE};
 
 /// The head of the report.
-pub(crate) fn describe(ours: &Path, peer: Option<&Path>, plan: &Plan, command: &str) -> String {
+pub(crate) fn describe(
+    ours: &Path,
+    peer: Option<&Path>,
+    plan: &Plan,
+    command: &str,
+) -> Result<String> {
     let sizes = Size::ALL.map(|size| Review::new(size, 0).body().len());
     let mut text = format!(
         "# Benchmark of the webhook\n\
@@ -20,37 +24,23 @@ pub(crate) fn describe(ours: &Path, peer: Option<&Path>, plan: &Plan, command: &
          kept TLS connections, of three pods in turn (bodies of {sizes:?} bytes), from a client \
          on the same CPUs. Each is sent when it is due, whether or not earlier ones are answered, \
          and its time counts from then. Every answer is checked. {} rounds of {} s each, servers \
-         in turn; percentiles are medians of the rounds.\n\n| | |\n| --- | --- |\n",
+         in turn; percentiles are medians of the rounds.\n\n",
         plan.rounds,
         plan.paced.as_secs(),
     );
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown", |(_, model)| model);
-    let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor"));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = read("/proc/loadavg")?;
     let load = load.split(' ').nth(2).unwrap_or("unknown");
-    for (what, value) in [
-        ("Date", output("date", &["-u", "+%Y-%m-%d"])),
-        ("Command", format!("`{command}`")),
-        ("Machine", format!("{} CPUs ({model})", cpus.count())),
-        ("Load in the 15 minutes before the end", load.to_owned()),
-        ("Kernel", kernel.trim().to_owned()),
-        ("procview", output(ours, &["--version"])),
-        ("peer", peer.map_or("none".to_owned(), version)),
-    ] {
-        let _ = writeln!(text, "| {what} | {value} |");
-    }
+    let mut facts = facts::facts(ours, command)?;
+    facts.push(("Load in the 15 minutes before the end", load.to_owned()));
+    facts.push(("peer", peer.map_or("none".to_owned(), version)));
+    text.push_str(&facts::table(&facts));
     text.push('\n');
-    text
+    Ok(text)
 }
 
 /// The peer has no option for it, but Go writes it into each program.
 fn version(peer: &Path) -> String {
-    let text = output("go", &["version".as_ref(), "-m".as_ref(), peer.as_os_str()]);
+    let text = output("go", &["version", "-m", &peer.to_string_lossy()]);
     let word = |line: &str, number: usize| line.split_whitespace().nth(number).map(str::to_owned);
     let go = text.lines().next().and_then(|line| word(line, 1));
     let module = text.lines().find(|line| line.trim().starts_with("mod"));
@@ -63,10 +53,4 @@ fn version(peer: &Path) -> String {
         module.unwrap_or_else(|| "unknown".to_owned()),
         go.unwrap_or_else(|| "Go unknown".to_owned())
     )
-}
-
-fn output(program: impl AsRef<OsStr>, arguments: &[impl AsRef<OsStr>]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    text.unwrap_or_default().trim().to_owned()
 }

@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode> {
         .build()?;
     let results = runtime.block_on(plan.run(&ours, options.peer.as_deref()))?;
     let report = Report::new(&results);
-    let mut text = machine::describe(&ours, options.peer.as_deref(), &plan, &command(&options));
+    let mut text = machine::describe(&ours, options.peer.as_deref(), &plan, &command(&options))?;
     text.push_str(report.text());
     println!("{text}");
     if let Some(path) = &options.write {
