@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,6 +18,17 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Be a Kubernetes node's agent: mount the view where the kubelet and all containers find it.
+    ///
+    /// Mounts it at PARENT/view, above placeholders for the time when no agent runs, takes the dead
+    /// mount of an earlier agent away, and answers GET /healthz, /readyz and /metrics. What the
+    /// node lacks is said in an Event on it. SIGTERM and SIGINT unmount.
+    Run(Run),
+    /// Look whether this node has what `run` needs, and say what it lacks.
+    ///
+    /// For an init container: a node whose mounts are not shared refuses the agent's own container,
+    /// in words that name neither the reason nor the remedy.
+    Check(Check),
     /// Mount the view and serve it in the foreground.
     ///
     /// Every reader below DIR gets the numbers of the container it is in. Bind DIR/proc/meminfo
@@ -28,6 +40,69 @@ pub enum Command {
     /// For a directory such as /sys/devices/system/cpu it prints the names in it. Load averages
     /// need history and are 0 here.
     Render(Render),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub place: Place,
+    /// The address for health and metrics.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "[::]:8080",
+        env = "PROCVIEW_LISTEN"
+    )]
+    pub listen: SocketAddr,
+    /// The files to serve, by name or path. All by default.
+    #[arg(
+        long,
+        value_name = "FILE,...",
+        env = "PROCVIEW_FILES",
+        value_delimiter = ','
+    )]
+    pub files: Vec<File>,
+    #[command(flatten)]
+    pub log: Log,
+    #[command(flatten)]
+    pub node: Node,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub place: Place,
+    /// The host's procfs, that of the host's pid namespace.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/proc",
+        env = "PROCVIEW_PROC"
+    )]
+    pub proc: PathBuf,
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Where the view belongs in a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The directory on the node that the view is mounted in, at `view`; at the same path here.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/procview",
+        env = "PROCVIEW_PARENT"
+    )]
+    pub parent: PathBuf,
+    /// The node's name, for Events on it. None are written without.
+    #[arg(long = "node-name", value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+    /// The agent's pod, who writes the Events.
+    #[arg(long = "pod-name", value_name = "NAME", env = "POD_NAME")]
+    pub pod: Option<String>,
 }
 
 /// Arguments of `serve`.
@@ -44,17 +119,8 @@ pub struct Serve {
         value_delimiter = ','
     )]
     pub files: Vec<File>,
-    /// How to write the log.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PROCVIEW_LOG_FORMAT")]
-    pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug or trace.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "PROCVIEW_LOG"
-    )]
-    pub log: tracing::Level,
+    #[command(flatten)]
+    pub log: Log,
     #[command(flatten)]
     pub node: Node,
 }
@@ -106,6 +172,33 @@ pub struct Node {
         value_delimiter = ','
     )]
     pub uptime_host_readers: Vec<String>,
+}
+
+/// What to log and how.
+#[derive(Debug, Clone, Args)]
+pub struct Log {
+    /// How to write the log.
+    #[arg(id = "log_format", long = "log-format", value_enum, default_value_t = LogFormat::Text, env = "PROCVIEW_LOG_FORMAT")]
+    pub format: LogFormat,
+    /// What to log: error, warn, info, debug or trace.
+    #[arg(
+        id = "log",
+        long = "log",
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "PROCVIEW_LOG"
+    )]
+    pub level: tracing::Level,
+}
+
+impl Log {
+    /// Warnings for a person.
+    pub fn warnings() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: tracing::Level::WARN,
+        }
+    }
 }
 
 /// How to write the log.

@@ -20,10 +20,14 @@ use procview::file::{File, Resource};
 
 use crate::cgroup::pressure_file;
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::registry::Owner;
 use crate::trigger::{Readiness, Triggers, Wake};
 use crate::view::View;
 use handle::OpenFile;
+
+/// The inode number of the mount's root.
+pub const ROOT: u64 = FixedDir::Root as u64 + 1;
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -75,6 +79,7 @@ pub struct Fs {
     nodes: Nodes,
     handles: Handles,
     triggers: Triggers,
+    metrics: Arc<Metrics>,
 }
 
 impl Fs {
@@ -94,12 +99,22 @@ impl Fs {
             .filter(|file| *file == File::Cpu || host.has(file.path()))
             .collect();
         let cpu_dir = CpuDir::new(host.cpu_dir());
+        let size = |file: File| {
+            let text = host.text(file.path()).unwrap_or_default();
+            u64::try_from(text.len()).unwrap_or(u64::MAX / 4)
+        };
         Ok(Self {
-            nodes: Nodes::new(offered, resources, cpu_dir),
+            nodes: Nodes::new(offered, resources, cpu_dir, size),
             handles: Handles::new(clock::boottime()),
             triggers: Triggers::start()?,
+            metrics: Arc::default(),
             view,
         })
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     fn owner(&self, caller: &Caller) -> Owner {
@@ -173,6 +188,9 @@ impl Fs {
             _ => {}
         }
         let owner = self.owner(caller);
+        if let Some(file) = node.file() {
+            self.metrics.opened(file);
+        }
         Ok(self.handles.insert(OpenFile::new(node, owner)))
     }
 

@@ -4,7 +4,6 @@ mod session;
 
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use fuser::{
@@ -23,7 +22,6 @@ use crate::trigger::{Readiness, Wake};
 pub struct ByCaller {
     fs: Fs,
     started: SystemTime,
-    panics: AtomicU64,
 }
 
 /// The largest request: the kernel splits longer reads, and nobody writes more than a trigger.
@@ -35,7 +33,6 @@ impl ByCaller {
         Self {
             fs,
             started: SystemTime::now(),
-            panics: AtomicU64::new(0),
         }
     }
 
@@ -53,13 +50,16 @@ impl ByCaller {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
             Err(_) => {
-                let panics = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
+                let panics = self.fs.metrics().panics.inc() + 1;
                 tracing::error!(operation = name, ino, panics, "a request panicked");
                 return Err(Errno::EIO);
             }
         };
         match error.level() {
-            tracing::Level::WARN => tracing::warn!(operation = name, ino, %error),
+            tracing::Level::WARN => {
+                self.fs.metrics().failures.inc();
+                tracing::warn!(operation = name, ino, %error);
+            }
             _ => tracing::debug!(operation = name, ino, %error),
         }
         Err(Errno::from_i32(error.errno()))
@@ -68,7 +68,7 @@ impl ByCaller {
     fn attr(&self, attributes: &Attributes) -> FileAttr {
         FileAttr {
             ino: INodeNo(attributes.ino),
-            size: 0,
+            size: attributes.size,
             blocks: 0,
             atime: self.started,
             mtime: self.started,
@@ -183,9 +183,14 @@ impl fuser::Filesystem for ByCaller {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        // Only the page cache reads for nobody: for sendfile(2) and splice(2), since Linux 6.5.
+        // What it keeps for one container it would show another; told so, callers use read(2).
+        if lock_owner.is_none() {
+            return reply.error(Errno::EINVAL);
+        }
         let part = self
             .run(request, "read", ino.0, |fs, caller| {
                 fs.read(caller, ino.0, handle.0, offset, size)
@@ -193,6 +198,7 @@ impl fuser::Filesystem for ByCaller {
             // What cannot be rendered is answered from the host's own file.
             .or_else(|_| {
                 self.run(request, "fallback", ino.0, |fs, _| {
+                    fs.metrics().fallbacks.inc();
                     fs.fallback(ino.0, offset, size)
                 })
             });

@@ -10,6 +10,10 @@
 //!   every 5 s
 //!     discover   containers that nobody asked for yet
 //!     load       runnable threads -> load averages
+//!   on a node
+//!     preflight  what the node lacks                                    event: says so on the node
+//!     placeholder  snapshots of the host's files, beneath the mount     mount, mountinfo
+//!     health     reads the view as a container does                     http, metrics
 //! ```
 
 pub mod app;
@@ -19,13 +23,20 @@ pub mod cgroup;
 pub mod clock;
 pub mod container;
 pub mod discover;
+pub mod event;
 pub mod fs;
 pub mod fuse;
+pub mod health;
 pub mod hostproc;
+pub mod http;
 pub mod load;
 mod lock;
+pub mod metrics;
 pub mod mount;
+pub mod mountinfo;
 pub mod namespace;
+pub mod placeholder;
+pub mod preflight;
 pub mod registry;
 mod sys;
 pub mod trigger;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -10,6 +9,8 @@ use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+
+use crate::mountinfo::MountTable;
 
 /// The file system type in `/proc/mounts`.
 pub const FSTYPE: &str = "fuse.procview";
@@ -118,8 +119,8 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
         .ok_or_else(|| MountError::NotDirectory(dir.to_path_buf()))?;
     let dir = fs::canonicalize(parent).map_err(failed)?.join(name);
     let mounted = || {
-        let table = fs::read("/proc/self/mountinfo").map_err(MountError::MountTable)?;
-        Ok::<_, MountError>(mounted_at(&table, &dir))
+        let table = MountTable::of(Path::new("/proc/self")).map_err(MountError::MountTable)?;
+        Ok::<_, MountError>(table.at(&dir).map(|mount| mount.fstype.clone()))
     };
     while let Some(fstype) = mounted()? {
         match (fstype.as_str(), answers(&dir)) {
@@ -191,61 +192,4 @@ fn answers(dir: &Path) -> Option<io::Result<()>> {
         let _ = sender.send(fs::read_dir(dir).map(drop));
     });
     receiver.recv_timeout(PATIENCE).ok()
-}
-
-/// The type of the topmost file system mounted at `dir`, from `/proc/self/mountinfo`.
-///
-/// Source: proc_pid_mountinfo(5).
-fn mounted_at(mountinfo: &[u8], dir: &Path) -> Option<String> {
-    let entries = procview::parse::lines(mountinfo).filter_map(|line| {
-        let mut words = procview::parse::words(line);
-        let place = unescaped(words.nth(4)?);
-        let fstype = words.skip_while(|word| *word != b"-").nth(1)?;
-        (place == dir).then(|| String::from_utf8_lossy(fstype).into_owned())
-    });
-    entries.last()
-}
-
-/// A path of the mount table, in which blanks and backslashes are octal escapes.
-fn unescaped(word: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((first, tail)) = rest.split_first() {
-        let escape = (*first == b'\\').then(|| tail.get(..3)).flatten();
-        let byte = escape
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match byte {
-            Some(byte) => {
-                path.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                path.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_topmost_mount_counts() {
-        let table = b"22 1 0:5 / /run rw shared:2 - tmpfs tmpfs rw\n\
-            40 22 0:40 / /run/a\\040b rw,nosuid - ext4 /dev/x rw\n\
-            41 22 0:41 / /run/a\\040b rw,nosuid shared:7 master:1 - fuse.procview procview rw\n";
-        assert_eq!(
-            mounted_at(table, Path::new("/run/a b")).as_deref(),
-            Some(FSTYPE)
-        );
-        assert_eq!(
-            mounted_at(table, Path::new("/run")).as_deref(),
-            Some("tmpfs")
-        );
-        assert_eq!(mounted_at(table, Path::new("/run/a")), None);
-    }
 }

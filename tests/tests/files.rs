@@ -6,6 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{SpliceFFlags, splice};
+use nix::sys::sendfile::sendfile;
 use procview_tests::agent::Agent;
 use procview_tests::machine::{Machine, Need, read};
 
@@ -39,7 +42,6 @@ fn one_open_file_is_one_snapshot() -> Result<()> {
     };
     let agent = Agent::start(&[])?;
     let mut file = fs::File::open(agent.file("/proc/meminfo"))?;
-    assert_eq!(file.metadata()?.len(), 0);
     // At any offset, without an earlier read.
     let mut part = [0; 10];
     file.read_exact_at(&mut part, 40)?;
@@ -53,6 +55,56 @@ fn one_open_file_is_one_snapshot() -> Result<()> {
     let mut again = String::new();
     file.read_to_string(&mut again)?;
     assert_eq!(again.lines().count(), text.lines().count());
+    Ok(())
+}
+
+#[test]
+fn a_file_is_no_longer_than_its_size() -> Result<()> {
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    for path in [
+        "/proc/cpuinfo",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/proc/vmstat",
+        "/sys/devices/system/cpu/online",
+        "/sys/devices/system/cpu/cpu0/topology/core_id",
+    ] {
+        let file = agent.file(path);
+        let size = usize::try_from(fs::metadata(&file)?.len())?;
+        let length = read(&file)?.len();
+        ensure!(
+            length <= size && size % 4096 == 0,
+            "{path}: {length} of {size}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn who_would_copy_from_the_page_cache_is_sent_to_read() -> Result<()> {
+    let Some(_machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    let agent = Agent::start(&[])?;
+    for path in ["/proc/meminfo", "/sys/devices/system/cpu/online"] {
+        let length = read(agent.file(path))?.len();
+        let file = fs::File::open(agent.file(path))?;
+        let (_end, pipe) = nix::unistd::pipe()?;
+        match sendfile(&pipe, &file, None, 65536) {
+            // Before Linux 6.5 the kernel itself reads.
+            Ok(sent) => ensure!(sent.abs_diff(length) < 64, "{path}: {sent} of {length}"),
+            Err(errno) => assert_eq!(errno, Errno::EINVAL, "{path}"),
+        }
+        let flags = SpliceFFlags::empty();
+        match splice(&file, None, &pipe, None, 65536, flags) {
+            Ok(sent) => ensure!(sent.abs_diff(length) < 64, "{path}: {sent} of {length}"),
+            Err(errno) => assert_eq!(errno, Errno::EINVAL, "{path}"),
+        }
+    }
     Ok(())
 }
 

@@ -47,6 +47,18 @@ pub enum Node {
     },
 }
 
+impl Node {
+    /// The file it is or is in.
+    pub fn file(&self) -> Option<File> {
+        match self {
+            Self::Dir(_) => None,
+            Self::File(file) => Some(*file),
+            Self::Pressure(_) => Some(File::Pressure),
+            Self::Cpu { .. } => Some(File::Cpu),
+        }
+    }
+}
+
 /// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -67,6 +79,10 @@ pub struct Attributes {
     pub kind: Kind,
     /// Permission bits.
     pub mode: u16,
+    /// For a file, no less than its text is long, in whole pages, as files of sysfs have it. Not 0
+    /// as in procfs: since Linux 6.5 sendfile(2) and splice(2) take that for the end of a file of
+    /// FUSE, and a `cat` that uses them prints nothing.
+    pub size: u64,
     /// How long the kernel may keep them, and the name with them.
     pub valid_for: Duration,
 }
@@ -78,6 +94,9 @@ pub type Entry = Attributes;
 const FOREVER: Duration = Duration::from_secs(86_400);
 /// For entries of sysfs, which hotplug changes.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// The size of sysfs's files.
+const PAGE: u64 = 4096;
 
 const FIRST_FILE: u64 = 16;
 const FIRST_RESOURCE: u64 = 48;
@@ -91,6 +110,8 @@ pub struct Nodes {
     files: Vec<File>,
     resources: Vec<Resource>,
     cpu_dir: CpuDir,
+    /// By the file's place in [`File::ALL`].
+    sizes: [u64; File::ALL.len()],
 }
 
 impl FixedDir {
@@ -108,11 +129,19 @@ impl FixedDir {
 
 impl Nodes {
     /// A tree of `files` and, if [`File::Pressure`] is one of them, `resources`.
-    pub fn new(files: Vec<File>, resources: Vec<Resource>, cpu_dir: CpuDir) -> Self {
+    /// `host_size` tells how long the host's text of a file is, in bytes.
+    pub fn new(
+        files: Vec<File>,
+        resources: Vec<Resource>,
+        cpu_dir: CpuDir,
+        host_size: impl Fn(File) -> u64,
+    ) -> Self {
         Self {
             files,
             resources,
             cpu_dir,
+            // Twice, since numbers grow and a container can have lines that the host has not.
+            sizes: File::ALL.map(|file| (2 * host_size(file)).next_multiple_of(PAGE).max(PAGE)),
         }
     }
 
@@ -260,10 +289,16 @@ impl Nodes {
                 (kind, mode, Duration::ZERO)
             }
         };
+        let size = match (kind, node) {
+            (Kind::File, Node::File(file)) => self.sizes[*file as usize],
+            (Kind::File, _) => PAGE,
+            _ => 0,
+        };
         Ok(Attributes {
             ino: self.ino(node),
             kind,
             mode,
+            size,
             valid_for,
         })
     }

@@ -1,0 +1,82 @@
+//! `serve`: a view at a directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use procview::file::File;
+use sd_notify::NotifyState;
+
+use super::{End, Ends, node, start_log};
+use crate::args::Serve;
+use crate::fs::Fs;
+use crate::fuse::{ByCaller, Mount, Session};
+use crate::mount;
+use crate::view::View;
+
+pub(super) fn serve(arguments: Serve) -> Result<()> {
+    let Serve {
+        view: dir,
+        files,
+        log,
+        node,
+    } = arguments;
+    start_log(&log);
+    let ends = Ends::new()?;
+    let dir = mount::prepare(&dir)?;
+    let (registry, view) = node::open(&node)?;
+    let fs = file_system(view, &files)?;
+    node::tick_for_ever(Arc::clone(&registry))?;
+    let serving = Serving::start(&dir, fs, &ends)?;
+    tracing::info!(view = %dir.display(), cgroup = registry.layout().describe(), "serving");
+    serving.wait(ends)
+}
+
+/// Serves `files` of `view`, all if there are none.
+pub(super) fn file_system(view: View, files: &[File]) -> Result<Fs> {
+    let files = if files.is_empty() { &File::ALL } else { files };
+    Fs::new(view, files).context("cannot watch pressure triggers")
+}
+
+/// A mounted view that is served.
+pub(super) struct Serving {
+    dir: PathBuf,
+    mounted: Mount,
+    session: Session,
+}
+
+impl Serving {
+    pub(super) fn start(dir: &Path, fs: Fs, ends: &Ends) -> Result<Self> {
+        let mut mounted = Mount::new(dir)?;
+        let ended = ends.sender.clone();
+        let session = mounted
+            .serve(ByCaller::new(fs), move |result| {
+                let _ = ended.send(End::Unmounted(result));
+            })
+            .context("cannot serve the FUSE mount")?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            mounted,
+            session,
+        })
+    }
+
+    /// Tells systemd that it is ready, and unmounts when the agent is told to end.
+    pub(super) fn wait(self, ends: Ends) -> Result<()> {
+        sd_notify::notify(&[NotifyState::Ready]).context("cannot tell NOTIFY_SOCKET")?;
+        let end = ends.receiver.recv().context("all threads ended")?;
+        // systemd may be gone by now.
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        let view = self.dir.display();
+        match end {
+            End::Signal(signal) => {
+                tracing::info!(%signal, %view, "unmounting");
+                drop(self.mounted);
+                drop(self.session);
+                Ok(())
+            }
+            End::Unmounted(Ok(())) => bail!("somebody unmounted {view}"),
+            End::Unmounted(Err(error)) => Err(error).context("the FUSE connection broke"),
+        }
+    }
+}
