@@ -13,6 +13,7 @@
 //!   on a node
 //!     preflight  what the node lacks                                    event: says so on the node
 //!     placeholder  snapshots of the host's files, beneath the mount     mount, mountinfo
+//!     release    puts containers back on the kernel's files at the end
 //!     health     reads the view as a container does                     http, metrics
 //! ```
 
@@ -38,6 +39,7 @@ pub mod namespace;
 pub mod placeholder;
 pub mod preflight;
 pub mod registry;
+pub mod release;
 mod sys;
 pub mod trigger;
 pub mod view;

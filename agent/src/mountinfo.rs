@@ -45,6 +45,11 @@ impl MountTable {
         self.0.iter().rfind(|mount| mount.at == dir)
     }
 
+    /// The mounts of the file system with `device`, `major:minor`.
+    pub fn of_device(&self, device: &str) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(move |mount| mount.device == device)
+    }
+
     /// The mount that `path`, absolute and without links, is on.
     pub fn of_path(&self, path: &Path) -> Option<&Mount> {
         path.ancestors().find_map(|dir| self.at(dir))

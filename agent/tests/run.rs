@@ -1,7 +1,7 @@
 //! The `run` and `check` commands with real mounts, each test in a mount namespace of its own.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -194,6 +194,62 @@ fn a_dead_mount_is_replaced() {
     let error = error_of(&second);
     assert!(error.contains("is already a mounted view"), "{error}");
     assert!(running.end(Signal::SIGTERM).success());
+}
+
+/// What stands for a container: a process in a mount namespace of its own, with files of the view
+/// mounted, that prints its memory's total for each line it gets.
+fn container(view: &Path, propagation: &str) -> Child {
+    let script = "mount --bind \"$0/proc/meminfo\" /proc/meminfo && \
+        mount --bind \"$0/sys/devices/system/cpu\" /sys/devices/system/cpu && \
+        mount --bind \"$0/proc/stat\" /proc/stat && mount --bind \"$0/proc/stat\" /proc/stat && \
+        while echo $(head -n 1 /proc/meminfo; head -c 4 /proc/stat; stat -f -c %T /proc/meminfo) && read -r line; \
+        do :; done";
+    Command::new("unshare")
+        .args(["--mount", "--propagation", propagation, "sh", "-c", script])
+        .arg(view)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a container")
+}
+
+#[test]
+fn running_containers_get_the_nodes_files_back() {
+    if !can_mount() {
+        return;
+    }
+    let parent = Parent::new(MsFlags::MS_SHARED);
+    let running = Running::at(&parent);
+    let mut containers = ["private", "slave"].map(|kind| container(&parent.view(), kind));
+    let mut answers = containers.each_mut().map(|container| {
+        let out = container.stdout.take().expect("its output");
+        BufReader::new(out).lines()
+    });
+    let mut all = || {
+        answers
+            .each_mut()
+            .map(|lines| lines.next().expect("a line").expect("text"))
+    };
+    for line in all() {
+        assert!(line.starts_with("MemTotal:"), "{line}");
+        assert!(line.ends_with("fuseblk"), "{line}");
+    }
+    assert!(running.end(Signal::SIGTERM).success());
+    for container in &mut containers {
+        let input = container.stdin.as_mut().expect("its input");
+        writeln!(input).expect("it lives");
+    }
+    for line in all() {
+        assert!(line.starts_with("MemTotal:"), "{line}");
+        assert!(line.ends_with("cpu proc"), "{line}");
+    }
+    for mut container in containers {
+        drop(container.stdin.take());
+        container.wait().expect("its end");
+    }
+    let log = read(parent.0.path().join("log"));
+    // Four files each, and the private one's copy of the view itself.
+    assert!(log.contains("containers=2 mounts=9"), "{log}");
 }
 
 #[test]

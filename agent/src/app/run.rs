@@ -62,7 +62,7 @@ fn run_view(arguments: Run) -> Result<()> {
     let dir = mount::prepare(&parent.join("view"))?;
     placeholder::write(&fs, &dir)?;
     node::tick_for_ever(Arc::clone(&registry))?;
-    let serving = Serving::start(&dir, fs, &ends)?;
+    let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
 
     let health = Arc::new(Health::new(&dir));
     health.read()?;

@@ -12,6 +12,7 @@ use crate::args::Serve;
 use crate::fs::Fs;
 use crate::fuse::{ByCaller, Mount, Session};
 use crate::mount;
+use crate::release::{Released, release};
 use crate::view::View;
 
 pub(super) fn serve(arguments: Serve) -> Result<()> {
@@ -27,7 +28,7 @@ pub(super) fn serve(arguments: Serve) -> Result<()> {
     let (registry, view) = node::open(&node)?;
     let fs = file_system(view, &files)?;
     node::tick_for_ever(Arc::clone(&registry))?;
-    let serving = Serving::start(&dir, fs, &ends)?;
+    let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
     tracing::info!(view = %dir.display(), cgroup = registry.layout().describe(), "serving");
     serving.wait(ends)
 }
@@ -41,13 +42,18 @@ pub(super) fn file_system(view: View, files: &[File]) -> Result<Fs> {
 /// A mounted view that is served.
 pub(super) struct Serving {
     dir: PathBuf,
+    /// The host's procfs.
+    proc: PathBuf,
+    /// The file system's in mount tables.
+    device: String,
     mounted: Mount,
     session: Session,
 }
 
 impl Serving {
-    pub(super) fn start(dir: &Path, fs: Fs, ends: &Ends) -> Result<Self> {
+    pub(super) fn start(dir: &Path, fs: Fs, proc: &Path, ends: &Ends) -> Result<Self> {
         let mut mounted = Mount::new(dir)?;
+        let device = mounted.device_number().context("the mount is gone")?;
         let ended = ends.sender.clone();
         let session = mounted
             .serve(ByCaller::new(fs), move |result| {
@@ -56,6 +62,8 @@ impl Serving {
             .context("cannot serve the FUSE mount")?;
         Ok(Self {
             dir: dir.to_path_buf(),
+            proc: proc.to_path_buf(),
+            device,
             mounted,
             session,
         })
@@ -71,7 +79,14 @@ impl Serving {
         match end {
             End::Signal(signal) => {
                 tracing::info!(%signal, %view, "unmounting");
+                // First, so that containers that start from now on find what is beneath.
                 drop(self.mounted);
+                let Released { namespaces, mounts } = release(&self.proc, &self.device);
+                tracing::info!(
+                    containers = namespaces,
+                    mounts,
+                    "put running containers back on the node's own files"
+                );
                 drop(self.session);
                 Ok(())
             }

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::ByCaller;
 use crate::mount::{self, FSTYPE, MountError};
+use crate::mountinfo::MountTable;
 use crate::sys;
 
 /// Threads that answer requests. One may wait for a slow cgroup file while another answers; more
@@ -55,6 +56,17 @@ impl Mount {
             dir: dir.to_path_buf(),
             device: Some(File::into(device)),
         })
+    }
+
+    /// The file system's device in mount tables, `major:minor`.
+    ///
+    /// # Errors
+    /// If somebody unmounted it, or the mount table cannot be read.
+    pub fn device_number(&self) -> io::Result<String> {
+        let table = MountTable::of(Path::new("/proc/self"))?;
+        let mount = table.at(&self.dir).filter(|mount| mount.fstype == FSTYPE);
+        let mount = mount.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(mount.device.clone())
     }
 
     /// Starts to serve `fs`.
