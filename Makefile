@@ -4,6 +4,8 @@
 # make bench-webhook measures the webhook, beside the webhook PEER if given, and writes docs/benchmarks-webhook.md
 # make fidelity measures against the kernel's counters and writes docs/fidelity.md
 # make fidelity-v2 does so on cgroup v2 and writes docs/fidelity-v2.md
+# make deploy   renders charts/procview to deploy/procview.yaml, of images in REGISTRY if given
+# make images   builds the container images into target/images; with REGISTRY pushes them there
 # make lint     formatting and clippy
 # make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
 
@@ -14,7 +16,7 @@ export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
 export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 FUZZ_SECONDS ?= 600
 
-.PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 lint fuzz
+.PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 deploy images lint fuzz
 
 build:
 	cargo build --release -p procview-agent -p procview-webhook
@@ -50,6 +52,13 @@ fidelity-v2: setup agent
 	tests/rig/guest.sh -k 6.12 -t 900 -o $$dir/out -p $$dir/payload -- \
 	  './fidelity --quick --reads 10000 --agent ./procview-agent --write /out/fidelity.md' && \
 	cp $$dir/out/fidelity.md docs/fidelity-v2.md && rm -r $$dir
+
+deploy:
+	tests/rig/render.sh $(REGISTRY) > deploy/procview.yaml.new
+	mv deploy/procview.yaml.new deploy/procview.yaml
+
+images: setup
+	tests/rig/images.sh $(TARGET_DIR)/images $(REGISTRY)
 
 lint:
 	cargo fmt --all --check

@@ -3,8 +3,8 @@
 set -euo pipefail
 
 PACKAGES=(
-  busybox-static containerd cpio crun e2fsprogs g++ iproute2 lxcfs mmdebstrap openssl
-  qemu-system-x86 runc shellcheck strace util-linux xz-utils zstd
+  buildah busybox-static containerd cpio crun e2fsprogs g++ iproute2 lxcfs mmdebstrap openssl
+  python3-venv qemu-system-x86 runc shellcheck strace util-linux xz-utils zstd
 )
 
 missing=()
