@@ -10,6 +10,7 @@
 //!   Webhook    a running procview-webhook, its certificates and clients, reviews to post
 //!   Cluster    a real Kubernetes API server with controllers, in a network of its own
 //!   guest      a test binary in an emulated machine with another kernel
+//! manifest what is shipped for clusters, and the programs that check it
 //! facts    what a measurement was made on
 //! ```
 //!
@@ -23,5 +24,6 @@ pub mod containerd;
 pub mod facts;
 pub mod guest;
 pub mod machine;
+pub mod manifest;
 pub mod process;
 pub mod webhook;

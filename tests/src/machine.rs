@@ -26,6 +26,8 @@ pub enum Need<'a> {
     Program(&'a str),
     /// A Go toolchain, for the programs of a cluster.
     Go,
+    /// What `tests/rig/tools.sh` gets.
+    Tools,
 }
 
 /// This machine, or the guest that the test runs in.
@@ -103,6 +105,9 @@ impl Need<'_> {
             Self::Program(name) => {
                 (!on_path(name)).then(|| format!("needs {name} (tests/rig/install.sh installs it)"))
             }
+            Self::Tools => crate::manifest::tool("")
+                .err()
+                .map(|error| format!("needs tests/rig/tools.sh: {error:#}")),
             Self::Go => (!on_path("go")).then(|| "needs Go (CONTRIBUTING.md)".to_owned()),
         }
     }

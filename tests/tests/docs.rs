@@ -51,6 +51,7 @@ fn links_lead_somewhere() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "charts/procview/README.md",
         "docs/webhook.md",
     ] {
         let text = fs::read_to_string(root().join(document)).expect("a document");

@@ -11,13 +11,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procview_tests::cluster::{ADDRESS, Cluster};
 use procview_tests::machine::{Machine, Need, read, wait_for};
+use procview_tests::manifest::{self, kind};
 use procview_tests::webhook::certificate::{Authority, Leaf, Secret};
 use procview_tests::webhook::program;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const MANIFESTS: &str = include_str!("../../manifests/webhook.yaml");
-const SERVICE: &str = "service: {namespace: procview, name: procview-webhook, port: 443, path: ";
+/// What a cluster without nodes has no use for. The Service is one that leads to the tests' servers.
+const WORKLOADS: [&str; 4] = ["DaemonSet", "Deployment", "PodDisruptionBudget", "Service"];
+const CONFIGURATION: &str = "MutatingWebhookConfiguration";
 
 /// A test's own part of the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +49,13 @@ impl Case {
             return Ok(None);
         }
         let cluster = Cluster::shared()?;
-        let applied = APPLIED.get_or_init(|| cluster.apply(&configuration_free()));
+        let applied = APPLIED.get_or_init(|| {
+            let mut objects = manifest::shipped()?;
+            objects.retain(|object| {
+                kind(object) != CONFIGURATION && !WORKLOADS.contains(&kind(object))
+            });
+            cluster.apply(&manifest::list(&objects))
+        });
         if let Err(error) = applied {
             bail!("{error:#}");
         }
@@ -65,29 +73,31 @@ impl Case {
 
     /// The configuration that calls a server by its address.
     pub(crate) fn configure_url(&self, port: u16, authority: &Authority) -> Result<String> {
-        let text = configuration()
-            .replace(SERVICE, &format!("url: \"https://{ADDRESS}:{port}"))
-            .replace("/mutate}", "/mutate\"")
-            .replace("/mutate/pod-security}", "/mutate/pod-security\"");
+        let mut configuration = configuration()?;
         let name = format!("procview-{}", self.name);
-        let text = text.replacen("name: procview-webhook", &format!("name: {name}"), 1);
-        self.apply_configuration(&text)?;
+        configuration["metadata"]["name"] = json!(name);
+        for webhook in webhooks(&mut configuration) {
+            let path = webhook["clientConfig"]["service"]["path"].take();
+            let path = path.as_str().context("no path")?;
+            webhook["clientConfig"] = json!({"url": format!("https://{ADDRESS}:{port}{path}")});
+        }
+        self.apply_configuration(configuration)?;
         self.trust(&name, authority)?;
         Ok(name)
     }
 
     /// The configuration as it is shipped, which calls the Service, without a `caBundle`.
     pub(crate) fn configure_service(&self) -> Result<()> {
-        self.apply_configuration(&configuration())
+        self.apply_configuration(configuration()?)
     }
 
-    fn apply_configuration(&self, text: &str) -> Result<()> {
-        let mine = format!(
-            "matchExpressions:\n        - {{key: case, operator: In, values: [{}]}}",
-            self.name
-        );
-        self.cluster
-            .apply(&text.replace("matchExpressions:", &mine))
+    fn apply_configuration(&self, mut configuration: Value) -> Result<()> {
+        for webhook in webhooks(&mut configuration) {
+            let expressions = &mut webhook["namespaceSelector"]["matchExpressions"];
+            let expressions = expressions.as_array_mut().context("no expressions")?;
+            expressions.push(json!({"key": "case", "operator": "In", "values": [self.name]}));
+        }
+        self.cluster.apply(&configuration.to_string())
     }
 
     /// Puts a CA into a configuration.
@@ -286,18 +296,17 @@ pub(crate) fn mounts(pod: &Value, list: &str, container: &str) -> Vec<String> {
         .collect()
 }
 
-/// All that is shipped for a cluster but the configuration.
-fn configuration_free() -> String {
-    let documents = MANIFESTS.split("\n---\n");
-    let rest: Vec<_> = documents
-        .filter(|document| !document.contains("kind: MutatingWebhookConfiguration"))
-        .collect();
-    rest.join("\n---\n")
+/// The configuration as it is shipped.
+fn configuration() -> Result<Value> {
+    let mut objects = manifest::shipped()?.into_iter();
+    objects
+        .find(|object| kind(object) == CONFIGURATION)
+        .context("no configuration is shipped")
 }
 
-fn configuration() -> String {
-    let documents = MANIFESTS.split("\n---\n");
-    documents
-        .filter(|document| document.contains("kind: MutatingWebhookConfiguration"))
-        .collect()
+fn webhooks(configuration: &mut Value) -> impl Iterator<Item = &mut Value> {
+    configuration["webhooks"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
 }
