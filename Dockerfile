@@ -1,11 +1,12 @@
 # Two images, each a static binary and nothing else: --target agent and --target webhook.
 #
-# `make images` builds them without an engine. With one, for another architecture under its emulation:
-#   docker buildx build --platform linux/arm64 --target agent .
-# or without emulation: build the binaries where they are to be built, with cargo's own means,
+# `make images` builds them for this machine's architecture, without an engine. For another one without
+# emulating it, build the binaries by cargo (rustup's target, gcc-aarch64-linux-gnu as its linker; the flags
+# for static ones are in .cargo/config.toml) and give their folder in place of the stage `build`:
 #   cargo build --release --target aarch64-unknown-linux-gnu -p procview-agent -p procview-webhook
-# (rustup's target, gcc-aarch64-linux-gnu as its linker; .cargo/config.toml has the flags for static ones)
-# and give their folder as the context that `COPY --from=build` copies from: --build-context build=FOLDER.
+#   buildah bud --platform linux/arm64 --build-context build=target/aarch64-unknown-linux-gnu/release \
+#     --target agent --tag localhost/procview-agent:arm64 .
+# docker buildx takes the same options.
 
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src

@@ -1,11 +1,14 @@
 //! Which values change what.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::iter;
+use std::process;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use clap::Parser as _;
 use procview_tests::machine::{Machine, Need, read};
 use procview_tests::manifest::{kind, output, repository, tool};
+use procview_webhook::args::{Cli, Command};
 use serde_json::Value;
 
 use crate::helm::{HELMS, rendered};
@@ -19,7 +22,7 @@ fn the_chart_passes_lint() -> Result<()> {
     }
     for helm in HELMS {
         output(
-            Command::new(tool(helm)?)
+            process::Command::new(tool(helm)?)
                 .args(["lint", "--strict"])
                 .arg(repository("charts/procview")),
         )?;
@@ -33,13 +36,39 @@ fn what_is_in_deploy_is_the_chart() -> Result<()> {
     if Machine::with(&[Need::Tools]).is_none() {
         return Ok(());
     }
-    let rendered = output(&mut Command::new(repository("tests/rig/render.sh")))?;
+    let rendered = output(&mut process::Command::new(repository(
+        "tests/rig/render.sh",
+    )))?;
     let shipped = read(repository("deploy/procview.yaml"))?;
     assert!(
         rendered == shipped,
         "deploy/procview.yaml is not what the chart gives: `make deploy`, and look at the difference"
     );
     assert!(!shipped.contains("caBundle:"));
+    Ok(())
+}
+
+#[test]
+fn the_webhook_understands_what_it_is_given() -> Result<()> {
+    if Machine::with(&[Need::Tools]).is_none() {
+        return Ok(());
+    }
+    for enabled in [true, false] {
+        let values = format!("{{certManager: {{enabled: {enabled}}}, parent: /data/procview}}");
+        let objects = rendered(&values, &NAMESPACE)?;
+        let deployment = objects.iter().find(|object| kind(object) == "Deployment");
+        let deployment = deployment.context("no Deployment")?;
+        let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        let arguments: Vec<String> = serde_json::from_value(arguments.clone())?;
+        let line = iter::once("procview-webhook".to_owned()).chain(arguments);
+        let Command::Serve(serve) = Cli::try_parse_from(line)?.command else {
+            bail!("it does not serve");
+        };
+        assert_eq!(serve.self_signed.enabled, !enabled);
+        assert_eq!(serve.policy.parent, "/data/procview");
+        assert_eq!(serve.policy.exclude_namespace, ["kube-system", "procview"]);
+        assert_eq!(serve.listen.port(), 8443);
+    }
     Ok(())
 }
 
