@@ -91,7 +91,7 @@ make_images() {
 [ "$(id -u)" = 0 ] || die "needs root"
 key=$(find "${inputs[@]}" -type f -print0 | sort -z | xargs -0 sha256sum | cat - <(echo "$registry" && rustc -vV) "$0" | key_of)
 # One at a time on one store.
-exec {lock}> "$CACHE/images.lock"
+exec {lock}> "$CACHE/base-image.users.lock"
 flock "$lock"
 # Whoever names a registry wants it to have the images, whatever was built before.
 if [ -n "$registry" ] || [ "$(cat "$out/key" 2> /dev/null)" != "$key" ]; then

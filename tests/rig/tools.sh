@@ -63,5 +63,5 @@ S
 }
 
 recipe=$(declare -f from_layer make_tools)
-cached tools "$(echo "$recipe $HELM4 $HELM3 ${PYTHON[*]} $(python3 -V)" | key_of)" make_tools
-echo "$CACHE/tools/bin"
+cached checkers "$(echo "$recipe $HELM4 $HELM3 ${PYTHON[*]} $(python3 -V)" | key_of)" make_tools
+echo "$CACHE/checkers/bin"
