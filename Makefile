@@ -14,6 +14,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PROCVIEW_AGENT := $(TARGET_DIR)/$(TARGET)/release/procview-agent
 export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
+IMAGES := $(TARGET_DIR)/images
 FUZZ_SECONDS ?= 600
 
 .PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 deploy images lint fuzz
@@ -31,9 +32,10 @@ setup:
 demo: agent
 	tests/demo/demo.sh
 
-test: setup lint build
-	cargo test --workspace --no-fail-fast
-	tests/fuzz/run.sh 10
+# The programs under test are those of the images.
+test: setup lint images
+	PROCVIEW_IMAGES=$(IMAGES) PROCVIEW_AGENT=$(IMAGES)/procview-agent PROCVIEW_WEBHOOK=$(IMAGES)/procview-webhook \
+	  tests/run.sh
 
 bench: bench-webhook
 	cargo run --release -p procview-tests --bin bench -- --check --write docs/benchmarks.md
@@ -58,7 +60,7 @@ deploy:
 	mv deploy/procview.yaml.new deploy/procview.yaml
 
 images: setup
-	tests/rig/images.sh $(TARGET_DIR)/images $(REGISTRY)
+	tests/rig/images.sh $(IMAGES) $(REGISTRY)
 
 lint:
 	cargo fmt --all --check

@@ -1,8 +1,8 @@
 #!/bin/bash
 # images.sh FOLDER [REGISTRY]: builds the images of the Dockerfile with buildah, which needs no engine, and writes
-# them to FOLDER/procview-agent.tar and -webhook.tar, OCI archives for `ctr -n k8s.io image import`. They are
-# named REGISTRY/procview-agent:VERSION and pushed; without REGISTRY localhost/..., which no registry is asked for.
-# Nothing is built when nothing they are made of has changed.
+# them to FOLDER/procview-agent.tar and -webhook.tar, OCI archives for `ctr -n k8s.io image import`, and the
+# programs in them beside. They are named REGISTRY/procview-agent:VERSION and pushed; without REGISTRY
+# localhost/..., which no registry is asked for. Nothing is built when nothing they are made of has changed.
 set -euo pipefail
 # shellcheck source=cache.sh
 . "$(dirname "$(readlink -f "$0")")/cache.sh"
@@ -49,16 +49,27 @@ build() {
     --build-arg VERSION="$version" --build-arg REVISION="$revision" --target "$1" --tag "$2" .
 }
 
-# The uncompressed size of an archive's layers, in bytes.
-size() {
-  python3 - "$1" << 'P'
-import gzip, json, sys, tarfile
-with tarfile.open(sys.argv[1]) as archive:
+# unpack IMAGE: writes the program in an archive beside it; prints the uncompressed size of its layers, in bytes.
+unpack() {
+  python3 - "$out" "procview-$1" << 'P'
+import gzip, io, json, os, sys, tarfile
+folder, name = sys.argv[1:]
+size = 0
+with tarfile.open(f"{folder}/{name}.tar") as archive:
     blob = lambda digest: archive.extractfile("blobs/" + digest.replace(":", "/")).read()
     index = json.load(archive.extractfile("index.json"))
-    manifest = json.loads(blob(index["manifests"][0]["digest"]))
-    layers = [blob(layer["digest"]) for layer in manifest["layers"]]
-print(sum(len(gzip.decompress(layer) if layer[:2] == b"\x1f\x8b" else layer) for layer in layers))
+    for layer in json.loads(blob(index["manifests"][0]["digest"]))["layers"]:
+        layer = blob(layer["digest"])
+        layer = gzip.decompress(layer) if layer[:2] == b"\x1f\x8b" else layer
+        size += len(layer)
+        with tarfile.open(fileobj=io.BytesIO(layer)) as files:
+            for member in files:
+                if os.path.basename(member.name) == name:
+                    with open(f"{folder}/{name}.new", "wb") as program:
+                        program.write(files.extractfile(member).read())
+os.chmod(f"{folder}/{name}.new", 0o755)
+os.rename(f"{folder}/{name}.new", f"{folder}/{name}")
+print(size)
 P
 }
 
@@ -81,7 +92,8 @@ make_images() {
     archive=$out/procview-$image.tar
     build "$image" "$name" > "$out/build.log" 2>&1 || { cat "$out/build.log" >&2; die "cannot build $name"; }
     rm -f "$archive.new"
-    "${store[@]}" push --quiet "$name" "oci-archive:$archive.new:$name"
+    # Not compressed: nodes take it sooner, and it is on this machine only.
+    "${store[@]}" push --quiet --disable-compression "$name" "oci-archive:$archive.new:$name"
     [ -z "$registry" ] || "${store[@]}" push "$name"
     mv "$archive.new" "$archive"
     "${store[@]}" rmi --force "$name" > /dev/null
@@ -99,7 +111,7 @@ if [ -n "$registry" ] || [ "$(cat "$out/key" 2> /dev/null)" != "$key" ]; then
   make_images
 fi
 for image in agent webhook; do
-  bytes=$(size "$out/procview-$image.tar")
+  bytes=$(unpack "$image")
   printf '%s/procview-%s:%s: %d.%d MiB, %s\n' "${registry:-localhost}" $image "$version" \
     $((bytes >> 20)) $(((bytes % 1048576) * 10 >> 20)) "$out/procview-$image.tar"
   [ "$bytes" -le $((MAX_MIB << 20)) ] || die "FAIL: procview-$image has more than $MAX_MIB MiB"

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::path::Path;
 use std::process;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser as _;
+use procview_agent::args::Command as AgentCommand;
 use procview_tests::machine::{Machine, Need, read};
 use procview_tests::manifest::{kind, output, repository, tool};
 use procview_webhook::args::{Cli, Command};
@@ -69,6 +71,32 @@ fn the_webhook_understands_what_it_is_given() -> Result<()> {
         assert_eq!(serve.policy.exclude_namespace, ["kube-system", "procview"]);
         assert_eq!(serve.listen.port(), 8443);
     }
+    Ok(())
+}
+
+#[test]
+fn the_agent_understands_what_it_is_given() -> Result<()> {
+    if Machine::with(&[Need::Tools]).is_none() {
+        return Ok(());
+    }
+    let objects = rendered("{parent: /data/procview, agent: {port: 9}}", &NAMESPACE)?;
+    let daemons = objects.iter().find(|object| kind(object) == "DaemonSet");
+    let spec = &daemons.context("no DaemonSet")?["spec"]["template"]["spec"];
+    let command = |container: &Value| {
+        let arguments: Vec<String> = serde_json::from_value(container["args"].clone())?;
+        let line = iter::once("procview-agent".to_owned()).chain(arguments);
+        Ok::<_, anyhow::Error>(procview_agent::args::Cli::try_parse_from(line)?.command)
+    };
+    let AgentCommand::Check(check) = command(&spec["initContainers"][0])? else {
+        bail!("it does not check");
+    };
+    assert_eq!(check.place.parent, Path::new("/data/procview"));
+    let AgentCommand::Run(run) = command(&spec["containers"][0])? else {
+        bail!("it does not run");
+    };
+    assert_eq!(run.place.parent, Path::new("/data/procview"));
+    assert_eq!(run.node.cgroup, Path::new("/host/sys/fs/cgroup"));
+    assert_eq!(run.listen.port(), 9);
     Ok(())
 }
 
