@@ -1,124 +1,116 @@
 #!/bin/bash
-# cluster.sh build        builds a Kubernetes control plane from Go modules into the cache; prints its folder
-# cluster.sh run FOLDER   runs one in namespaces of its own, with its state in FOLDER, until standard input
-#                         ends; says `ready` when it is. Then all that runs in its network is killed, and
-#                         FOLDER removed. Its process is in the network, but not in the pid namespace.
+# cluster.sh build [NODE...]        builds what a cluster is made of into the cache; prints the programs' folder
+# cluster.sh run FOLDER [NODE...]   runs one in namespaces of its own, with its state in FOLDER, until standard
+#                                   input ends; says `ready` when it is. Then all that runs in it is killed, and
+#                                   FOLDER removed. Its process is in the network, but not in the pid namespace.
+# cluster.sh up | down              starts one with both nodes that lives until `down`
+# cluster.sh kubectl ARGUMENTS...   runs kubectl for it
+# cluster.sh sh NODE COMMAND        runs a shell command on a node, as root
+# cluster.sh load IMAGE.tar...      imports images into all nodes
+# cluster.sh service NODE start|stop kubelet|containerd
+# cluster.sh reboot NODE            ends all that runs on a node and all its mounts; its disk stays
 #
-# A control plane is etcd, kube-apiserver and kube-controller-manager: pods are stored, and made by what
-# makes pods, but none runs. A node's containerd and kubelet would be more modules beside these.
-# The first build takes 10 minutes of two CPUs and 3 GB of Go's own caches.
+# node1 is this machine, in namespaces, with its cgroups; node2 is an emulated one, with cgroup v2. Without
+# nodes a cluster is a control plane: pods are stored, and made by what makes pods, but none runs.
+# The last six are about the cluster with its state in $PROCVIEW_CLUSTER, /var/tmp/procview-cluster if unset.
 set -euo pipefail
 # shellcheck source=cache.sh
 . "$(dirname "$(readlink -f "$0")")/cache.sh"
+# shellcheck source=cluster/addresses.sh
+. "$HERE/cluster/addresses.sh"
 
-# Endpoints of a Service may not be on loopback: what is to be reached by one listens here.
-ADDRESS=10.254.0.1
-GO_NEEDED=1.26
-
-build_all() {
-  local out=$1 version=k8s.io/component-base/version
-  mkdir "$out"
-  # As root in another user's checkout git tells no version, and Go takes that for an error.
-  export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
-  (cd "$HERE/cluster/etcd" && go build -trimpath -ldflags "-s -w" -o "$out/etcd" .)
-  (cd "$HERE/cluster/kubernetes" && go build -trimpath -o "$out/kubernetes" \
-    -ldflags "-s -w -X $version.gitVersion=v1.37.2 -X $version.gitMajor=1 -X $version.gitMinor=37" .)
-  for name in kube-apiserver kube-controller-manager kubectl; do ln -s kubernetes "$out/$name"; done
-}
+state=${PROCVIEW_CLUSTER:-/var/tmp/procview-cluster}
 
 build() {
-  local go
-  # In there, where a Go that may fetch a newer one does so.
-  go=$(cd "$HERE/cluster/kubernetes" && go env GOVERSION 2> /dev/null) || die "needs Go $GO_NEEDED or newer: https://go.dev/doc/install"
-  [ "$(printf '%s\n' "go$GO_NEEDED" "$go" | sort -V | head -1)" = "go$GO_NEEDED" ] ||
-    die "needs Go $GO_NEEDED or newer, this is $go: https://go.dev/doc/install"
-  [ -e "$CACHE/cluster" ] || say "building a Kubernetes control plane, which takes 10 minutes the first time"
-  cached cluster "$({ declare -f build_all; echo "$go"; cat "$HERE"/cluster/*/*; } | key_of)" build_all
-  echo "$CACHE/cluster"
+  if [ $# -gt 0 ]; then "$HERE/cluster/build.sh" crun > /dev/null && "$HERE/cluster/build.sh" images > /dev/null; fi
+  case " $* " in *" node2 "*) "$HERE/cluster/guest-disk.sh" > /dev/null ;; esac
+  "$HERE/cluster/build.sh" programs
 }
 
-# Keys and certificates, and a kubeconfig for the administrator.
-credentials() {
-  local token curve=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
-  openssl req -x509 "${curve[@]}" -days 30 -subj /CN=cluster-ca -keyout ca.key -out ca.crt
-  openssl req "${curve[@]}" -subj /CN=kube-apiserver -keyout apiserver.key -out apiserver.csr
-  openssl x509 -req -in apiserver.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out apiserver.crt \
-    -extfile <(echo "subjectAltName=IP:$ADDRESS,IP:10.252.0.1,DNS:kubernetes.default.svc")
-  openssl ecparam -name prime256v1 -genkey -noout -out service-account.key
-  token=$(openssl rand -hex 16)
-  echo "$token,admin,admin,system:masters" > tokens.csv
-  cat > kubeconfig << E
-apiVersion: v1
-kind: Config
-clusters: [{name: cluster, cluster: {server: "https://$ADDRESS:6443", certificate-authority: "$PWD/ca.crt"}}]
-users: [{name: admin, user: {token: "$token"}}]
-contexts: [{name: cluster, context: {cluster: cluster, user: admin}}]
-current-context: cluster
-E
-}
+# What a kubelet sets for its whole machine.
+sysctls() { sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; }
 
-# await WHAT PROCESS COMMAND...: until the command succeeds, for two minutes and as long as the process lives.
-await() {
-  local what=$1 process=$2
-  shift 2
-  until "$@" > /dev/null 2>&1; do
-    if [ $SECONDS -ge 120 ] || ! kill -0 "$process" 2> /dev/null; then die "waited $SECONDS s in vain for $what"; fi
-    sleep 0.2
-  done
-}
-
-# Within the pid namespace, as its first process: when it ends, the kernel kills all others.
-run_inside() {
-  local bin=$1 apiserver controllers peer=http://127.0.0.1:2380 client=http://127.0.0.1:2379
-  cd "$2"
-  # No proxy knows the way to a namespace.
-  export NO_PROXY='*' no_proxy='*' KUBECONFIG=$PWD/kubeconfig KUBECACHEDIR=$PWD/kubectl
-  trap '[ $? = 0 ] || tail -n 12 ./*.log >&2' EXIT
-  credentials > openssl.log 2>&1
-  "$bin/etcd" --data-dir etcd --unsafe-no-fsync --log-level warn \
-    --listen-client-urls $client --advertise-client-urls $client \
-    --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer \
-    > etcd.log 2>&1 < /dev/null &
-  "$bin/kube-apiserver" --etcd-servers=$client --bind-address=$ADDRESS --advertise-address=$ADDRESS \
-    --secure-port=6443 --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key \
-    --service-cluster-ip-range=10.252.0.0/24 --authorization-mode=RBAC --token-auth-file=tokens.csv \
-    --service-account-key-file=service-account.key --service-account-signing-key-file=service-account.key \
-    --service-account-issuer=https://kubernetes.default.svc --allow-privileged=true \
-    --enable-aggregator-routing=true > kube-apiserver.log 2>&1 < /dev/null &
-  apiserver=$!
-  await "kube-apiserver to be ready" $apiserver "$bin/kubectl" get --raw /readyz
-  # Only now: it ends if there is no API server for 10 seconds.
-  "$bin/kube-controller-manager" --kubeconfig=kubeconfig --bind-address=127.0.0.1 --leader-elect=false \
-    --service-account-private-key-file=service-account.key --root-ca-file=ca.crt \
-    > kube-controller-manager.log 2>&1 < /dev/null &
-  controllers=$!
-  await "a service account" $controllers "$bin/kubectl" get serviceaccount default
-  echo ready
-  cat > /dev/null
-}
-
-# Within the network namespace, around that.
+# Within the network namespace: FOLDER PROGRAMS [NODE...]
 run() {
-  local failed=0 process
+  local folder=$1 failed=0 before process group
+  shift
+  before=$(sysctls)
   ip link set lo up
   ip address add $ADDRESS/32 dev lo
-  unshare --pid --fork --kill-child "$0" run-inside "$1" "$2" || failed=$?
+  ip address add $API_SERVICE/32 dev lo
+  echo 1 > /proc/sys/net/ipv4/ip_forward
+  cd "$folder"
+  # This process's namespaces are those of the cluster, its pid namespace that of its children.
+  (echo $BASHPID > pid; exec unshare --mount --pid --fork --kill-child --mount-proc "$HERE/cluster/control-plane.sh" "$@") || failed=$?
   # What tests have started in this network. This process keeps it, so none that came later has its number.
   for process in /proc/[0-9]*; do
     if [ "$process" = /proc/$$ ] || ! [ "$process/ns/net" -ef /proc/$$/ns/net ]; then continue; fi
     kill -KILL "${process#/proc/}" 2> /dev/null || true
   done
-  rm -rf "$2"
+  [ "$before" = "$(sysctls)" ] || sysctl -qp - <<< "$before"
+  for group in /sys/fs/cgroup{,/*}"/$(group_of "$folder")"; do
+    # The last processes may still be about to end.
+    for _ in {1..50}; do
+      [ -d "$group" ] || break
+      find "$group" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.1
+    done
+  done
+  cd /
+  rm -rf "$folder"
   return $failed
 }
 
-case ${1:-} in
-  build) build ;;
+up() {
+  local _
+  if alive; then say "it is up: $state"; return; fi
+  build node1 node2 > /dev/null
+  rm -rf "$state"
+  mkdir -m 700 "$state"
+  mkfifo "$state/stop"
+  # Opened for both, it does not end when the last writer does.
+  setsid "$0" run "$state" node1 node2 0<> "$state/stop" > "$state/out" 2> "$state/err" &
+  until grep -qx ready "$state/out" 2> /dev/null; do
+    kill -0 $! 2> /dev/null || die "it did not start, see above"
+    sleep 0.2
+  done
+  say "up after $SECONDS s"
+}
+
+down() {
+  local process
+  if alive; then
+    process=$(cat "$state/pid")
+    echo > "$state/stop"
+    while kill -0 "$process" 2> /dev/null || [ -e "$state" ]; do sleep 0.1; done
+  fi
+  rm -rf "$state"
+}
+
+alive() { [ -e "$state/pid" ] && kill -0 "$(cat "$state/pid")" 2> /dev/null; }
+node() { alive || die "no cluster in $state"; "$HERE/cluster/node.sh" "$@"; }
+
+command=${1:-}
+shift || true
+case $command in
+  build) build "$@" ;;
   run)
-    bin=$(build)
-    exec unshare --net "$0" run-in-network "$bin" "$2"
+    folder=$1
+    shift
+    bin=$(build "$@")
+    exec unshare --net "$0" run-in-network "$folder" "$bin" "$@"
     ;;
-  run-in-network) run "$2" "$3" ;;
-  run-inside) run_inside "$2" "$3" ;;
-  *) sed -n '2,10p' "$0" >&2; exit 2 ;;
+  run-in-network) run "$@" ;;
+  up | down) "$command" ;;
+  kubectl)
+    alive || die "no cluster in $state"
+    KUBECONFIG=$state/kubeconfig KUBECACHEDIR=$state/kubectl KUBERC=off NO_PROXY='*' no_proxy='*' \
+      exec nsenter --net="/proc/$(cat "$state/pid")/ns/net" "$(build)/kubectl" "$@"
+    ;;
+  sh | service | reboot) node "$command" "$@" ;;
+  load)
+    for image; do
+      for node in "$state"/node[0-9]; do node load "${node##*/}" < "$image"; done
+    done
+    ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
 esac

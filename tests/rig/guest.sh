@@ -7,6 +7,8 @@
 set -euo pipefail
 # shellcheck source=cache.sh
 . "$(dirname "$(readlink -f "$0")")/cache.sh"
+# shellcheck source=initramfs.sh
+. "$HERE/initramfs.sh"
 
 kernel=6.12 timeout=300 memory=1536 cpus=2 swap="" out="" payload=""
 while getopts k:t:m:c:s:o:p: option; do
@@ -19,38 +21,11 @@ done
 shift $((OPTIND - 1))
 if [ $# = 0 ] || [ ! -d "$payload" ]; then sed -n '2,7p' "$0" >&2; exit 2; fi
 
-# shellcheck disable=SC2317 # called by name
-# module NAME: the module and before it those that it depends on; nothing if it is built in.
-module() {
-  local file depends dependency
-  grep -qx "$1" modules/order && return
-  file=$(find "$folder/modules/" -name "$1.ko*" -o -name "${1//_/-}.ko*" | head -1)
-  [ -n "$file" ] || return 0
-  case $file in *.xz) xz -dc "$file" ;; *.zst) zstd -qdc "$file" ;; *) cat "$file" ;; esac > "modules/$1.ko"
-  depends=$(tr '\0' '\n' < "modules/$1.ko" | sed -n 's/^depends=//p' | tr ',' ' ')
-  for dependency in $depends; do module "${dependency//-/_}"; done
-  echo "$1" >> modules/order
-}
-
-# shellcheck disable=SC2317 # called by name
-# initramfs MODULES TARGET: busybox, modules, guest-init. Not compressed: that is slower under emulation.
-initramfs() {
-  local tree=$2.d name
-  mkdir -p "$tree"/{bin,dev,sys,proc,modules,payload}
-  cp "$(command -v busybox)" "$tree/bin/busybox"
-  install -m 755 "$HERE/guest-init" "$tree/init"
-  cd "$tree"
-  : > modules/order
-  for name in $1; do module "$name"; done
-  find . | cpio -o -H newc --quiet > "$2"
-  rm -rf "$tree"
-}
-
 folder=$("$HERE/kernel.sh" "$kernel")
 image=$("$HERE/rootfs.sh" guest)
 modules="virtio_pci virtio_blk ext4 overlay fuse"
 cached "initramfs-$kernel" "$({ echo "$modules $(declare -f module initramfs)"; readlink "$folder/vmlinuz"; cat "$HERE/guest-init"; } | key_of)" \
-  initramfs "$modules"
+  initramfs "$folder" "$modules" "$HERE/guest-init"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

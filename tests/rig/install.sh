@@ -3,8 +3,9 @@
 set -euo pipefail
 
 PACKAGES=(
-  buildah busybox-static containerd cpio crun e2fsprogs g++ iproute2 lxcfs mmdebstrap openssl
-  python3-venv qemu-system-x86 runc shellcheck strace util-linux xz-utils zstd
+  buildah busybox-static containerd containernetworking-plugins cpio crun e2fsprogs g++ iproute2
+  libseccomp-dev lxcfs mmdebstrap openssl patchelf pkg-config python3-venv qemu-system-x86
+  qemu-utils runc shellcheck strace util-linux xz-utils zstd
 )
 
 missing=()

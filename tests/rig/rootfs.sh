@@ -1,6 +1,7 @@
 #!/bin/bash
-# rootfs.sh clients|guest: a Debian root file system in the cache; prints its path.
+# rootfs.sh clients|guest|tools: a Debian root file system in the cache; prints its path.
 #   clients  a folder: what runs in containers, the programs that read the view
+#   tools    a folder: the small ones of these only, for images and for the node in a guest
 #   guest    an ext4 image: the root of the guests, with container runtimes and the small clients
 set -euo pipefail
 # shellcheck source=cache.sh
@@ -8,6 +9,7 @@ set -euo pipefail
 
 SMALL=(busybox-static iproute2 procps python3-minimal python3-psutil sysstat util-linux)
 CLIENTS=("${SMALL[@]}" htop nodejs openjdk-17-jre-headless prometheus-node-exporter stress-ng)
+TOOLS=(busybox-static iproute2 libseccomp2 procps util-linux)
 GUEST=("${SMALL[@]}" containerd crun e2fsprogs runc)
 
 # debian PACKAGES TARGET
@@ -20,6 +22,12 @@ debian() {
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --setup-hook='mkdir -p "$1/usr/share/man/man1"' --include="$1" \
     "$(codename)" "$2" "$(mirror)"
+}
+
+# slim PACKAGES TARGET
+slim() {
+  debian "$1" "$2"
+  rm -rf "$2"/var/cache/apt/* "$2"/var/lib/apt/lists/* "$2"/var/log/*
 }
 
 # image PACKAGES TARGET
@@ -38,7 +46,8 @@ recipe=$(declare -f debian image)
 case ${1:-} in
   clients) packages=${CLIENTS[*]} make=debian ;;
   guest) packages=${GUEST[*]} make=image ;;
-  *) sed -n '2,4p' "$0" >&2; exit 2 ;;
+  tools) packages=${TOOLS[*]} make=slim recipe+=$(declare -f slim) ;;
+  *) sed -n '2,5p' "$0" >&2; exit 2 ;;
 esac
 cached "$1" "$(echo "$recipe $packages $(codename)" | key_of)" "$make" "${packages// /,}"
 echo "$CACHE/$1"
