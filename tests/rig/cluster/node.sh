@@ -18,16 +18,16 @@ case $node in
   *) die "no node $node" ;;
 esac
 
-# on_node COMMAND...
+# on_node 'COMMAND'
 on_node() {
   local pid
   pid=$(cat "$state/pid")
   case $node in
     node1)
       env -i PATH="/run/node/bin:$PATH" HOME=/root nsenter --mount="/proc/$pid/ns/mnt" --net="/proc/$pid/ns/net" \
-        --pid="/proc/$pid/ns/pid_for_children" --wd=/ "$@"
+        --pid="/proc/$pid/ns/pid_for_children" --wd=/ sh -c "$1"
       ;;
-    node2) nsenter --net="/proc/$pid/ns/net" "$script" sh "$@" ;;
+    node2) nsenter --net="/proc/$pid/ns/net" "$script" sh "$1" ;;
   esac
 }
 
@@ -35,12 +35,15 @@ heartbeat() { "$HERE/cluster.sh" kubectl get node "$node" -o 'jsonpath={.status.
 
 case $command in
   start) images=$("$HERE/cluster/build.sh" images); exec "$script" start "$images"/*.tar ;;
-  sh) on_node sh -c "$*" ;;
-  load) on_node ctr -n k8s.io image import - > /dev/null ;;
-  service) on_node /run/node/service "$@" ;;
+  sh) on_node "$*" ;;
+  load) on_node "ctr -n k8s.io image import - > /dev/null" ;;
+  service) on_node "/run/node/service $*" ;;
   reboot)
     before=$(date -u +%FT%TZ)
-    if [ "$node" = node1 ]; then on_node "$script" reboot; else nsenter --net="/proc/$(cat "$state/pid")/ns/net" "$script" reboot "$state/$node"; fi
+    case $node in
+      node1) on_node "'$script' reboot" ;;
+      node2) nsenter --net="/proc/$(cat "$state/pid")/ns/net" "$script" reboot ;;
+    esac
     # Only then is what the API server says of it about the node that has started again.
     until [[ $(heartbeat) > $before && $(heartbeat) == *True ]]; do
       [ $SECONDS -lt 120 ] || die "$node does not come back"
