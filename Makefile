@@ -6,6 +6,7 @@
 # make fidelity-v2 does so on cgroup v2 and writes docs/fidelity-v2.md
 # make deploy   renders charts/procview to deploy/procview.yaml, of images in REGISTRY if given
 # make images   builds the container images into target/images; with REGISTRY pushes them there
+# make cluster  starts a Kubernetes cluster of two nodes that lives until `make cluster-down`
 # make lint     formatting and clippy
 # make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
 
@@ -17,7 +18,7 @@ export PROCVIEW_WEBHOOK := $(TARGET_DIR)/$(TARGET)/release/procview-webhook
 IMAGES := $(TARGET_DIR)/images
 FUZZ_SECONDS ?= 600
 
-.PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 deploy images lint fuzz
+.PHONY: build agent setup demo test bench bench-webhook fidelity fidelity-v2 deploy images lint fuzz cluster cluster-down
 
 build:
 	cargo build --release -p procview-agent -p procview-webhook
@@ -61,6 +62,12 @@ deploy:
 
 images: setup
 	tests/rig/images.sh $(IMAGES) $(REGISTRY)
+
+cluster: setup
+	tests/rig/cluster.sh up
+
+cluster-down:
+	tests/rig/cluster.sh down
 
 lint:
 	cargo fmt --all --check

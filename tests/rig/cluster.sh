@@ -70,7 +70,7 @@ up() {
   # Opened for both, it does not end when the last writer does.
   setsid "$0" run "$state" node1 node2 0<> "$state/stop" > "$state/out" 2> "$state/err" &
   until grep -qx ready "$state/out" 2> /dev/null; do
-    kill -0 $! 2> /dev/null || die "it did not start, see above"
+    kill -0 $! 2> /dev/null || { cat "$state/err" >&2 || true; die "it did not start"; }
     sleep 0.2
   done
   say "up after $SECONDS s"

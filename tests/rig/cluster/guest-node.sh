@@ -48,7 +48,7 @@ shell() {
 
 # Without goodbye, but with all that was written.
 reboot() {
-  shell 'sync; (sleep 0.2; echo u > /proc/sysrq-trigger; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &' < /dev/null
+  shell 'sync; (sleep 0.1; echo u > /proc/sysrq-trigger; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &' < /dev/null
 }
 
 case ${1:-} in

@@ -31,7 +31,17 @@ on_node() {
   esac
 }
 
-heartbeat() { "$HERE/cluster.sh" kubectl get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].lastHeartbeatTime} {.status.conditions[?(@.type=="Ready")].status}'; }
+kubectl() { "$HERE/cluster.sh" kubectl "$@"; }
+# When the node last said that it is ready.
+ready() { kubectl get node "$node" -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{end}' | sed -n 's/^True //p'; }
+# The containers that the API server takes for running there.
+containers() {
+  kubectl get pods -A --field-selector "spec.nodeName=$node" \
+    -o 'jsonpath={range .items[*].status.containerStatuses[?(@.state.running)]}{.containerID}{"\n"}{end}'
+}
+# Whether all that the API server says of the node is about the time after the second word, when the
+# containers of the first word ended.
+is_back() { [[ $(ready) > $2 ]] && ! grep -qxF "$1" <(containers); }
 
 case $command in
   start) images=$("$HERE/cluster/build.sh" images); exec "$script" start "$images"/*.tar ;;
@@ -39,13 +49,13 @@ case $command in
   load) on_node "ctr -n k8s.io image import - > /dev/null" ;;
   service) on_node "/run/node/service $*" ;;
   reboot)
-    before=$(date -u +%FT%TZ)
+    before=$(containers)
     case $node in
       node1) on_node "'$script' reboot" ;;
       node2) nsenter --net="/proc/$(cat "$state/pid")/ns/net" "$script" reboot ;;
     esac
-    # Only then is what the API server says of it about the node that has started again.
-    until [[ $(heartbeat) > $before && $(heartbeat) == *True ]]; do
+    now=$(date -u +%FT%TZ)
+    until is_back "${before:-none}" "$now"; do
       [ $SECONDS -lt 120 ] || die "$node does not come back"
       sleep 0.5
     done
