@@ -36,8 +36,8 @@ run() {
   shift
   before=$(sysctls)
   ip link set lo up
-  ip address add $ADDRESS/32 dev lo
-  ip address add $API_SERVICE/32 dev lo
+  ip address add "$ADDRESS/32" dev lo
+  ip address add "$API_SERVICE/32" dev lo
   echo 1 > /proc/sys/net/ipv4/ip_forward
   cd "$folder"
   # This process's namespaces are those of the cluster, its pid namespace that of its children.

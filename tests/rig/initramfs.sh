@@ -21,7 +21,7 @@ initramfs() {
   mkdir -p "$tree"/{bin,dev,sys,proc,modules,payload}
   cp "$(command -v busybox)" "$tree/bin/busybox"
   install -m 755 "$3" "$tree/init"
-  cd "$tree"
+  cd "$tree" || return
   : > modules/order
   for name in $2; do module "$1" "$name"; done
   find . | cpio -o -H newc --quiet > "$4"

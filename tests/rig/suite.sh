@@ -13,7 +13,7 @@ Dir::State::status "/dev/null"; Dir::Cache "$apt/cache"; APT::Sandbox::User "roo
 A
   (
     export APT_CONFIG=$apt/apt.conf
-    cd "$apt"
+    cd "$apt" || exit
     apt-get -qq update
     packages=$(apt-cache depends --recurse --important "$package/$suite" 2> /dev/null |
       grep -oE "^$pattern\$" | sort -u)

@@ -1,5 +1,7 @@
-//! A real API server, with what makes pods but without nodes: pods are stored, and none runs.
+//! A real cluster: a control plane, and nodes if a test needs pods to run. Without nodes pods are
+//! made by what makes pods, and stored.
 
+mod node;
 mod objects;
 
 use std::ffi::OsStr;
@@ -14,12 +16,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use tempfile::TempDir;
 
+pub use node::{Node, NodeHandle};
+
 use crate::machine::{read, rig};
 
 /// Where a server within the cluster's network can be reached, by a Service as well.
 pub const ADDRESS: &str = "10.254.0.1";
 
-/// A control plane in a network and a pid namespace of its own.
+/// A cluster in a network and a pid namespace of its own.
 ///
 /// It lives until this value is dropped or the process ends, however that ends: the cluster, and
 /// whatever else runs in its network, goes when the other end of its standard input does.
@@ -32,17 +36,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one.
+    /// Starts a control plane.
     ///
     /// # Errors
     /// If it does not start, with what it said.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a cluster of these nodes, which are ready then.
+    ///
+    /// # Errors
+    /// If it does not start, with what it said.
+    pub fn start_with(nodes: &[Node]) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
 
         let script = rig("cluster.sh");
         // A first build takes long and says so.
         let built = Command::new(&script)
             .arg("build")
+            .args(nodes.iter().map(|node| node.name()))
             .stderr(Stdio::inherit())
             .output()?;
         if !built.status.success() {
@@ -55,6 +68,7 @@ impl Cluster {
         let mut child = Command::new(&script)
             .arg("run")
             .arg(&state)
+            .args(nodes.iter().map(|node| node.name()))
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -79,6 +93,18 @@ impl Cluster {
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:#}")));
+        shared.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// As [`Self::shared`], with both nodes.
+    ///
+    /// # Errors
+    /// As for [`Self::start_with`], again for each test.
+    pub fn shared_with_nodes() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| {
+            Self::start_with(&[Node::Host, Node::Guest]).map_err(|error| format!("{error:#}"))
+        });
         shared.as_ref().map_err(|error| anyhow!("{error}"))
     }
 

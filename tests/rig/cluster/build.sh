@@ -70,6 +70,7 @@ build_images() {
 images() {
   local tools
   tools=$("$HERE/rootfs.sh" tools)
+  # shellcheck disable=SC2317 # called by name
   with_tools() { build_images "$1" "$tools"; }
   cached images "$({ declare -f build_images; cat "$HERE/oci-image.sh" "$HERE/cluster/pause.c" "$CACHE/tools.key"; } | key_of)" with_tools
   echo "$CACHE/images"

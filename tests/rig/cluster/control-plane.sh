@@ -56,7 +56,7 @@ start() {
   "$bin/$name" "$@" > "$name.log" 2>&1 < /dev/null &
 }
 
-trap '[ $? = 0 ] || tail -n 12 ./*.log >&2' EXIT
+trap '[ $? = 0 ] || tail -n 12 ./*.log node*/console node*/log/*.log >&2 2> /dev/null' EXIT
 peer=http://127.0.0.1:2380 client=http://127.0.0.1:2379
 credentials > openssl.log 2>&1
 for node; do "$HERE/cluster/node-config.sh" "$node" "$(group_of "$PWD")"; done
@@ -65,12 +65,12 @@ case " $* " in *" node1 "*) "$HERE/cluster/host-node.sh" mounts "$bin" "$("$HERE
 start etcd --data-dir etcd --unsafe-no-fsync --log-level warn \
   --listen-client-urls $client --advertise-client-urls $client \
   --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster default=$peer
-start kube-apiserver --etcd-servers=$client --bind-address=0.0.0.0 --advertise-address=$ADDRESS \
+start kube-apiserver --etcd-servers=$client --bind-address=0.0.0.0 --advertise-address="$ADDRESS" \
   --secure-port=443 --tls-cert-file=kube-apiserver.crt --tls-private-key-file=kube-apiserver.key \
   --client-ca-file=ca.crt --kubelet-certificate-authority=ca.crt \
   --kubelet-client-certificate=kube-apiserver-client.crt --kubelet-client-key=kube-apiserver-client.key \
   --kubelet-preferred-address-types=InternalIP \
-  --service-cluster-ip-range=$SERVICES --authorization-mode=Node,RBAC --token-auth-file=tokens.csv \
+  --service-cluster-ip-range="$SERVICES" --authorization-mode=Node,RBAC --token-auth-file=tokens.csv \
   --service-account-key-file=service-account.key --service-account-signing-key-file=service-account.key \
   --service-account-issuer=https://kubernetes.default.svc --allow-privileged=true \
   --enable-aggregator-routing=true

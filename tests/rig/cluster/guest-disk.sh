@@ -37,7 +37,7 @@ E
 
 # shellcheck disable=SC2317 # called by name
 disk() {
-  local root=$1.root name file
+  local root=$1.root name
   mkdir -p "$1" "$1.work"
   cp -a "$tools" "$root"
   mkdir -p "$root"/opt/node/{bin,crun} "$root/usr/lib/cni" "$root/var/lib/containerd"

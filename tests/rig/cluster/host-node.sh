@@ -5,7 +5,6 @@
 # node, in folders of its own; its cgroups are below a group of its own.
 set -euo pipefail
 
-here=$(dirname "$(readlink -f "$0")")
 service=/run/node/service
 
 # A runtime on a hybrid host would take the v2 tree for a half of what it needs.

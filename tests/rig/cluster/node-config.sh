@@ -4,6 +4,7 @@
 set -euo pipefail
 
 node=$1
+# shellcheck source=addresses.sh
 . "$(dirname "$(readlink -f "$0")")/addresses.sh"
 conf=$node/conf
 mkdir -p "$conf/cni"
