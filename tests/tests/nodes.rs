@@ -170,9 +170,14 @@ fn pods_can_have_what_kubernetes_has() -> Result<()> {
         let map: Vec<_> = said.split_whitespace().collect();
         ensure!(map.len() == 3 && map[0] == "0" && map[1] != "0", "{said}");
         let debug = ["debug", node.name(), "-n", namespace, "--image", TOOLS];
-        let command = ["--quiet", "--attach=true", "--", "echo", "debugged"];
-        let said = cluster.kubectl(&[&debug[..], &command].concat())?;
-        ensure!(said.contains("debugged"), "{said}");
+        let command = ["-c", "debugger", "--", "echo", "debugged"];
+        cluster.kubectl(&[&debug[..], &command].concat())?;
+        let logs = ["logs", node.name(), "-n", namespace, "-c", "debugger"];
+        wait_for("an ephemeral container to speak", || {
+            // Before it has started there is no log.
+            let said = cluster.kubectl(&logs).unwrap_or_default();
+            Ok((said == "debugged\n").then_some(()))
+        })?;
     }
     Ok(())
 }

@@ -46,8 +46,10 @@ await() {
   done
 }
 
-# ready NODE
-ready() { "$bin/kubectl" get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -qx True; }
+# ready NODE: waits for that. By watching it: asking costs more than there is to spare.
+ready() {
+  "$bin/kubectl" wait --for=create --timeout=120s "node/$1" && "$bin/kubectl" wait --for=condition=Ready --timeout=120s "node/$1"
+}
 
 # start NAME ARGUMENTS...: a program of the control plane, with its log beside its state.
 start() {

@@ -42,17 +42,20 @@ mounts() {
   awk '{print $1}' /proc/self/mountinfo > /run/node/mounts
 }
 
-group() { sed -n 's/^cgroupRoot: //p' /run/node/kubelet.yaml; }
+# The node's group in each tree.
+groups() {
+  local group trees=(/sys/fs/cgroup/*)
+  [ ! -e /sys/fs/cgroup/cgroup.controllers ] || trees=(/sys/fs/cgroup)
+  group=$(sed -n 's/^cgroupRoot: //p' /run/node/kubelet.yaml)
+  printf "%s$group\n" "${trees[@]}"
+}
 
 start() {
-  local tree file
-  for tree in /sys/fs/cgroup/*/; do
-    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then tree=/sys/fs/cgroup; fi
-    mkdir -p "$tree$(group)"
-  done
-  if [ -d /sys/fs/cgroup/cpuset ]; then
-    for file in cpuset.cpus cpuset.mems; do cat "/sys/fs/cgroup/cpuset/$file" > "/sys/fs/cgroup/cpuset$(group)/$file"; done
-  fi
+  local file image group
+  groups | xargs mkdir -p
+  # On v1 a group has no CPUs of itself.
+  group=$(groups | grep -x '/sys/fs/cgroup/cpuset/.*') &&
+    for file in cpuset.cpus cpuset.mems; do cat "/sys/fs/cgroup/cpuset/$file" > "$group/$file"; done
   $service start containerd
   # Imported once, they stay.
   [ -e /var/lib/containerd/imported ] || {
@@ -64,16 +67,15 @@ start() {
 
 # Everything that runs below the node's group, and the shims.
 processes() {
-  cat /sys/fs/cgroup/cgroup.controllers > /dev/null 2>&1 && find "/sys/fs/cgroup$(group)" -name cgroup.procs -exec cat {} +
-  find /sys/fs/cgroup/*/"$(group)" -name cgroup.procs -exec cat {} + 2> /dev/null
-  grep -lsx 'containerd-shim' /proc/[0-9]*/comm | cut -d/ -f3
+  groups | while read -r group; do find "$group" -name cgroup.procs -exec cat {} +; done
+  grep -lsx containerd-shim /proc/[0-9]*/comm | cut -d/ -f3 || true
 }
 
 stop() {
-  local process id target
+  local process id target group
   $service stop kubelet
   $service stop containerd
-  while processes | sort -u | grep -v '^0$' > /run/node/left && [ -s /run/node/left ]; do
+  while processes > /run/node/left && [ -s /run/node/left ]; do
     while read -r process; do kill -KILL "$process" 2> /dev/null || true; done < /run/node/left
     sleep 0.1
   done
@@ -82,9 +84,7 @@ stop() {
     grep -qx "$id" /run/node/mounts || umount -l "$(printf %b "$target")" 2> /dev/null || true
   done
   find /run -mindepth 1 -maxdepth 1 -not -name node -exec rm -rf {} +
-  for target in /sys/fs/cgroup"$(group)" /sys/fs/cgroup/*"$(group)"; do
-    [ ! -d "$target" ] || find "$target" -mindepth 1 -depth -type d -exec rmdir {} +
-  done
+  groups | while read -r group; do find "$group" -mindepth 1 -depth -type d -exec rmdir {} +; done
 }
 
 case ${1:-} in

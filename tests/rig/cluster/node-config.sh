@@ -75,8 +75,8 @@ imageGCHighThresholdPercent: 100
 resolvConf: /run/node/resolv.conf
 clusterDNS: [127.0.0.1]
 makeIPTablesUtilChains: false
-nodeStatusUpdateFrequency: 2s
-syncFrequency: 2s
+nodeStatusUpdateFrequency: 4s
+syncFrequency: 10s
 E
 echo nameserver 127.0.0.1 > "$conf/resolv.conf"
 install -m 755 "$(dirname "$0")/node-service" "$conf/service"

@@ -57,7 +57,7 @@ case $command in
     now=$(date -u +%FT%TZ)
     until is_back "${before:-none}" "$now"; do
       [ $SECONDS -lt 120 ] || die "$node does not come back"
-      sleep 0.5
+      sleep 1
     done
     ;;
   *) sed -n '2,7p' "$0" >&2; exit 2 ;;
