@@ -66,6 +66,12 @@ fn ready(cluster: &Cluster, namespace: &str) -> Result<()> {
     })
 }
 
+/// Ends the pods of a test: there is less to start again after a reboot.
+fn end(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let arguments = ["delete", "pods", "--all", "--wait=false", "-n", namespace];
+    cluster.kubectl(&arguments).map(drop)
+}
+
 /// A container's memory limit and CPU quota, as its cgroup has them.
 fn limits(cluster: &Cluster, namespace: &str, pod: &str) -> Result<String> {
     let script = "cd /sys/fs/cgroup; if [ -e cgroup.controllers ]; then cat memory.max cpu.max; \
@@ -138,7 +144,7 @@ fn containers_have_limits_under_each_runtime_and_can_be_resized() -> Result<()> 
         let status = cluster.get(&["pod", &name, "-n", namespace])?["status"].clone();
         assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
     }
-    Ok(())
+    end(cluster, namespace)
 }
 
 #[test]
@@ -179,7 +185,7 @@ fn pods_can_have_what_kubernetes_has() -> Result<()> {
             Ok((said == "debugged\n").then_some(()))
         })?;
     }
-    Ok(())
+    end(cluster, namespace)
 }
 
 #[test]
@@ -207,7 +213,8 @@ fn images_can_be_loaded() -> Result<()> {
     let container = json!({"image": name, "imagePullPolicy": "Never", "command": null});
     let pods =
         Node::ALL.map(|node| pod(namespace, node.name(), node, json!({}), container.clone()));
-    run(cluster, namespace, &pods)
+    run(cluster, namespace, &pods)?;
+    end(cluster, namespace)
 }
 
 /// Alone, for what others run ends by it.

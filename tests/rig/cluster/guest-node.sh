@@ -38,7 +38,7 @@ shell() {
   answer=$(mktemp)
   # shellcheck disable=SC2064 # now, while there is a name
   trap "rm -f '$answer'" EXIT
-  { base64 -w0 <<< "$*"; echo; cat; } | busybox nc "$address" 2222 > "$answer" || true
+  { base64 -w0 <<< "$*"; echo; cat; } | timeout "${patience:-3600}" busybox nc "$address" 2222 > "$answer" || true
   read -r code size < "$answer" || die "$node does not answer"
   begin=$((${#code} + ${#size} + 2))
   tail -c +$((begin + 1)) "$answer" | head -c "$size" || true
@@ -46,9 +46,17 @@ shell() {
   return "$code"
 }
 
-# Without goodbye, but with all that was written.
+boot() { (patience=5 shell 'cat /proc/sys/kernel/random/boot_id' < /dev/null 2> /dev/null) || true; }
+
+# Without goodbye, but with all that was written. The answer may be lost with the connection.
 reboot() {
-  shell 'sync; (sleep 0.1; echo u > /proc/sysrq-trigger; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &' < /dev/null
+  local before now
+  before=$(boot)
+  (patience=10 shell 'sync; (sleep 1; echo u > /proc/sysrq-trigger; echo b > /proc/sysrq-trigger) > /dev/null 2>&1 &' < /dev/null) || true
+  until now=$(boot) && [ -n "$now" ] && [ "$now" != "$before" ]; do
+    [ $SECONDS -lt 300 ] || die "$node does not boot"
+    sleep 0.5
+  done
 }
 
 case ${1:-} in

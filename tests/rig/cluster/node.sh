@@ -56,7 +56,7 @@ case $command in
     esac
     now=$(date -u +%FT%TZ)
     until is_back "${before:-none}" "$now"; do
-      [ $SECONDS -lt 120 ] || die "$node does not come back"
+      [ $SECONDS -lt 300 ] || die "$node does not come back"
       sleep 1
     done
     ;;
