@@ -6,7 +6,7 @@
 # make fidelity-v2 does so on cgroup v2 and writes docs/fidelity-v2.md
 # make deploy   renders charts/procview to deploy/procview.yaml, of images in REGISTRY if given
 # make images   builds the container images into target/images; with REGISTRY pushes them there
-# make cluster  starts a Kubernetes cluster of two nodes that lives until `make cluster-down`
+# make cluster  starts a Kubernetes cluster of two nodes with agent and webhook; it lives until `make cluster-down`
 # make lint     formatting and clippy
 # make fuzz     fuzzes each parser for FUZZ_SECONDS (default 600)
 
@@ -63,8 +63,13 @@ deploy:
 images: setup
 	tests/rig/images.sh $(IMAGES) $(REGISTRY)
 
-cluster: setup
+cluster: images
 	tests/rig/cluster.sh up
+	tests/rig/cluster.sh load $(IMAGES)/procview-agent.tar $(IMAGES)/procview-webhook.tar
+	tests/rig/cluster.sh kubectl apply -f deploy/
+	tests/rig/cluster.sh kubectl rollout status -n procview --timeout 5m daemonset/procview-agent
+	tests/rig/cluster.sh kubectl rollout status -n procview --timeout 5m deployment/procview-webhook
+	@sed "s,KUBECTL,$(CURDIR)/tests/rig/cluster.sh kubectl," tests/rig/cluster/next.txt
 
 cluster-down:
 	tests/rig/cluster.sh down

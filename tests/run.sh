@@ -18,6 +18,8 @@ part() {
   case $1 in
     units) cargo test --no-fail-fast -p procview -p procview-agent -p procview-webhook && cargo test -p procview-tests --lib --bins ;;
     fuzz) tests/fuzz/run.sh 10 ;;
+    # They wait for nodes more than they work.
+    kubernetes | nodes) cargo test -p procview-tests --test "$1" -- --test-threads=3 ;;
     *) cargo test -p procview-tests --test "$1" ;;
   esac
 }

@@ -209,15 +209,18 @@ impl Fs {
         offset: u64,
         size: u32,
     ) -> Result<Part, FsError> {
-        let open = match self.handles.get(handle) {
-            Some(open) => open,
+        let known = self.handles.get(handle);
+        let open = match &known {
+            Some(open) => Arc::clone(open),
             None => Arc::new(OpenFile::new(self.nodes.node(ino)?, self.owner(caller))),
         };
         let text = match open.snapshot().filter(|_| offset > 0) {
             Some(text) => text,
             None => {
                 let text = Arc::new(self.render(open.node(), open.owner(), caller)?);
-                open.keep(Arc::clone(&text));
+                if let Some(open) = known {
+                    self.handles.keep(&open, Arc::clone(&text));
+                }
                 text
             }
         };

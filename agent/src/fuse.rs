@@ -84,7 +84,11 @@ impl ByCaller {
             uid: 0,
             gid: 0,
             rdev: 0,
-            blksize: 4096,
+            // No less than the size: then tail and wc take the size for what it is, a bound, and
+            // stdio reads the file at once.
+            blksize: u32::try_from(attributes.size.next_power_of_two())
+                .unwrap_or(u32::MAX)
+                .max(4096),
             flags: 0,
         }
     }

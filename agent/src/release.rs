@@ -2,7 +2,7 @@
 //!
 //! A file of the view that a container has mounted fails with ENOTCONN once nobody serves it. An
 //! agent that is told to end takes those mounts away first, so that the container reads what the
-//! node has, and no read fails.
+//! node has, and no open fails. What is open already stays what it is.
 //!
 //! Nothing of a container is executed, and no path is followed through a link of its making.
 
@@ -11,7 +11,9 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, umount2};
@@ -22,6 +24,11 @@ use crate::mountinfo::MountTable;
 
 /// Containers that start meanwhile may have resolved their mounts before the view went.
 const MOST_ROUNDS: usize = 5;
+/// One container takes milliseconds. One that has a file system in the way which does not answer keeps
+/// the others waiting no longer than this.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// All of them; the kubelet gives an ending agent 30 s.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// A mount namespace that has files of the view mounted.
 #[derive(Debug)]
@@ -46,37 +53,23 @@ pub struct Released {
 /// but those that share theirs with others. `proc` is the host's procfs.
 pub fn release(proc: &Path, device: &str) -> Released {
     let mut released = Released::default();
+    let deadline = Instant::now() + LONGEST;
     for _ in 0..MOST_ROUNDS {
         let namespaces = find(proc, device);
         if namespaces.is_empty() {
             break;
         }
-        // In a thread of its own, which ends in the last of these namespaces.
-        let round = thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                // Only a thread that shares its root directory with no other can enter.
-                unshare(CloneFlags::CLONE_FS)?;
-                let mut round = Released::default();
-                for namespace in &namespaces {
-                    let mounts = namespace.release();
-                    round.mounts += mounts;
-                    round.namespaces += usize::from(mounts > 0);
-                }
-                Ok::<_, io::Error>(round)
-            });
-            worker.join().unwrap_or_else(|_| Ok(Released::default()))
-        });
-        match round {
-            Ok(round) if round.mounts > 0 => {
-                released.namespaces += round.namespaces;
-                released.mounts += round.mounts;
-            }
-            Ok(_) => break,
-            Err(error) => {
-                tracing::warn!(%error, "cannot put containers back on the node's files");
-                break;
-            }
+        let mut round = Released::default();
+        for namespace in namespaces {
+            let mounts = namespace.release_in_time(deadline);
+            round.mounts += mounts;
+            round.namespaces += usize::from(mounts > 0);
         }
+        if round.mounts == 0 {
+            break;
+        }
+        released.namespaces += round.namespaces;
+        released.mounts += round.mounts;
     }
     released
 }
@@ -117,9 +110,38 @@ fn find(proc: &Path, device: &str) -> Vec<Namespace> {
 }
 
 impl Namespace {
+    /// Takes the mounts away in a thread of its own, which ends in the namespace. Tells how many; none
+    /// if that takes too long, and then the thread stays behind until the process ends.
+    fn release_in_time(self, deadline: Instant) -> usize {
+        let pid = self.pid;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (sender, receiver) = mpsc::channel();
+        let worker = thread::Builder::new().name("release".to_owned());
+        let worker = worker.spawn(move || {
+            // Nobody listens to one that is late.
+            let _ = sender.send(self.release());
+        });
+        if let Err(error) = worker {
+            tracing::warn!(pid, %error, "cannot enter the mount namespace of a container");
+            return 0;
+        }
+        receiver
+            .recv_timeout(left.min(PATIENCE))
+            .unwrap_or_else(|_| {
+                tracing::warn!(
+                    pid,
+                    "putting a container back on the node's files takes too long"
+                );
+                0
+            })
+    }
+
     /// Enters it and takes the mounts away. Tells how many.
     fn release(&self) -> usize {
-        if let Err(error) = setns(&self.file, CloneFlags::CLONE_NEWNS) {
+        // Only a thread that shares its root directory with no other can enter.
+        let entered =
+            unshare(CloneFlags::CLONE_FS).and_then(|()| setns(&self.file, CloneFlags::CLONE_NEWNS));
+        if let Err(error) = entered {
             tracing::warn!(pid = self.pid, %error, "cannot enter the mount namespace of a container");
             return 0;
         }

@@ -3,6 +3,7 @@
 
 mod node;
 mod objects;
+pub mod pods;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -80,6 +80,8 @@ fn a_file_is_no_longer_than_its_size() -> Result<()> {
             length <= size && size % 4096 == 0,
             "{path}: {length} of {size}"
         );
+        // Which is what wc and tail go by where a size is more than a block.
+        ensure!(usize::try_from(fs::metadata(&file)?.blksize())? >= size);
     }
     Ok(())
 }

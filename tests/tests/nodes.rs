@@ -7,63 +7,20 @@ use std::sync::RwLock;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use procview_tests::cluster::pods::{TOOLS, pod};
 use procview_tests::cluster::{Cluster, Node};
-use procview_tests::machine::{Machine, Need, read, wait_for};
-use serde_json::{Value, json};
-
-const NEEDS: [Need<'_>; 5] = [
-    Need::Root,
-    Need::Go,
-    Need::Program("openssl"),
-    Need::Program("patchelf"),
-    Need::Program("qemu-img"),
-];
-
-const TOOLS: &str = "127.0.0.1:1/procview-tests/tools:1";
+use procview_tests::machine::{Machine, read, wait_for};
+use serde_json::json;
 
 /// Held for writing by who disturbs the others.
 static CALM: RwLock<()> = RwLock::new(());
 
 /// The cluster that these tests share, if it can run here.
 fn cluster() -> Result<Option<&'static Cluster>> {
-    match Machine::with(&NEEDS) {
+    match Machine::with(&Node::NEEDS) {
         Some(_) => Cluster::shared_with_nodes().map(Some),
         None => Ok(None),
     }
-}
-
-/// A pod that waits on a node, with more in its specification and in its container.
-fn pod(namespace: &str, name: &str, node: Node, spec: Value, container: Value) -> Value {
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"nodeName": node.name(), "terminationGracePeriodSeconds": 0},
-    });
-    let mut main =
-        json!({"name": "main", "image": TOOLS, "command": ["sh", "-c", "echo up; exec sleep inf"]});
-    for (target, more) in [(&mut pod["spec"], spec), (&mut main, container)] {
-        for (key, value) in more.as_object().into_iter().flatten() {
-            target[key] = value.clone();
-        }
-    }
-    pod["spec"]["containers"] = json!([main]);
-    pod
-}
-
-/// Makes pods and waits until they are ready.
-fn run(cluster: &Cluster, namespace: &str, pods: &[Value]) -> Result<()> {
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string())?;
-    ready(cluster, namespace)
-}
-
-fn ready(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let arguments = ["wait", "--for=condition=Ready", "--timeout=120s", "-n"];
-    let waited = cluster.kubectl(&[&arguments[..], &[namespace, "pod", "--all"]].concat());
-    waited.map(drop).with_context(|| {
-        let events = cluster.kubectl(&["get", "events", "-n", namespace]);
-        events.unwrap_or_else(|error| format!("{error:#}"))
-    })
 }
 
 /// Ends the pods of a test: there is less to start again after a reboot.
@@ -122,10 +79,10 @@ fn containers_have_limits_under_each_runtime_and_can_be_resized() -> Result<()> 
             ("crun", json!({"runtimeClassName": "crun"})),
         ] {
             let name = named(node, runtime);
-            pods.push(pod(namespace, &name, node, spec, resources.clone()));
+            pods.push(pod(namespace, &name, node, &spec, &resources));
         }
     }
-    run(cluster, namespace, &pods)?;
+    cluster.run(namespace, &pods)?;
     for node in Node::ALL {
         for runtime in ["runc", "crun"] {
             let name = named(node, runtime);
@@ -162,9 +119,9 @@ fn pods_can_have_what_kubernetes_has() -> Result<()> {
             "initContainers": [{"name": "side", "image": TOOLS, "restartPolicy": "Always", "command": ["sleep", "inf"]}],
         });
         let serve = json!({"command": ["busybox", "nc", "-ll", "-p", "80", "-e", "cat", "/proc/self/uid_map"]});
-        pod(namespace, node.name(), node, spec, serve)
+        pod(namespace, node.name(), node, &spec, &serve)
     });
-    run(cluster, namespace, &pods)?;
+    cluster.run(namespace, &pods)?;
     for node in Node::ALL {
         let status = cluster.get(&["pod", node.name(), "-n", namespace])?["status"].clone();
         ensure!(status["initContainerStatuses"][0]["state"]["running"].is_object());
@@ -211,9 +168,8 @@ fn images_can_be_loaded() -> Result<()> {
     let namespace = "loaded";
     cluster.namespace(namespace, &[])?;
     let container = json!({"image": name, "imagePullPolicy": "Never", "command": null});
-    let pods =
-        Node::ALL.map(|node| pod(namespace, node.name(), node, json!({}), container.clone()));
-    run(cluster, namespace, &pods)?;
+    let pods = Node::ALL.map(|node| pod(namespace, node.name(), node, &json!({}), &container));
+    cluster.run(namespace, &pods)?;
     end(cluster, namespace)
 }
 
@@ -226,8 +182,8 @@ fn pods_run_again_after_a_reboot() -> Result<()> {
     let _calm = CALM.write();
     let namespace = "reboot";
     cluster.namespace(namespace, &[])?;
-    let pods = Node::ALL.map(|node| pod(namespace, node.name(), node, json!({}), json!({})));
-    run(cluster, namespace, &pods)?;
+    let pods = Node::ALL.map(|node| pod(namespace, node.name(), node, &json!({}), &json!({})));
+    cluster.run(namespace, &pods)?;
     let host = cluster.node(Node::Host);
     host.sh("mkdir -p /var/lib/procview /run/gone && mount -t tmpfs x /var/lib/procview")?;
     // What runs does not need them.
@@ -246,7 +202,7 @@ fn pods_run_again_after_a_reboot() -> Result<()> {
     host.sh("[ -d /var/lib/procview ] && [ ! -e /run/gone ] && ! mountpoint /var/lib/procview")?;
     let again = guest.sh("[ -d /var/lib/procview ] && cat /proc/sys/kernel/random/boot_id")?;
     ensure!(again != boot, "it has not booted");
-    ready(cluster, namespace)?;
+    cluster.ready(namespace)?;
     for node in Node::ALL {
         let status = cluster.get(&["pod", node.name(), "-n", namespace])?["status"].clone();
         assert_eq!(status["containerStatuses"][0]["restartCount"], 1);
@@ -256,7 +212,7 @@ fn pods_run_again_after_a_reboot() -> Result<()> {
 
 #[test]
 fn nothing_outlives_them() -> Result<()> {
-    if Machine::with(&NEEDS).is_none() {
+    if Machine::with(&Node::NEEDS).is_none() {
         return Ok(());
     }
     // A second one, beside that of the other tests.
@@ -264,11 +220,8 @@ fn nothing_outlives_them() -> Result<()> {
     let state = cluster.kubeconfig();
     let state = state.parent().context("no folder")?.to_owned();
     let name = state.file_name().context("no name")?.to_string_lossy();
-    run(
-        &cluster,
-        "default",
-        &[pod("default", "pod", Node::Host, json!({}), json!({}))],
-    )?;
+    let pods = [pod("default", "pod", Node::Host, &json!({}), &json!({}))];
+    cluster.run("default", &pods)?;
     let process = read(state.join("pid"))?;
     let network = fs::read_link(format!("/proc/{}/ns/net", process.trim()))?;
     let groups = || -> Result<String> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::Cluster;
-use crate::machine::rig;
+use crate::machine::{Need, rig};
 
 /// A node of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub enum Node {
 impl Node {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Host, Self::Guest];
+
+    /// What a machine needs for a cluster of both.
+    pub const NEEDS: [Need<'static>; 5] = [
+        Need::Root,
+        Need::Go,
+        Need::Program("openssl"),
+        Need::Program("patchelf"),
+        Need::Program("qemu-img"),
+    ];
 
     /// Its name in the cluster.
     #[must_use]
