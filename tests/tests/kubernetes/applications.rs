@@ -42,9 +42,13 @@ fn application(namespace: &str, name: &str, node: Node, runtime: &Value) -> Valu
     })
 }
 
-/// What [`telling`] has printed: memory in bytes, CPUs, and all threads.
+/// What [`telling`] prints: memory in bytes, CPUs, and all threads.
 fn told(cluster: &Cluster, namespace: &str, pod: &str, container: &str) -> Result<(u64, u64, u64)> {
-    let text = cluster.logs_of(namespace, pod, container)?;
+    // A container that runs may not have come to the last line.
+    let text = cluster.wait("a container to tell what it sees", PATIENCE, || {
+        let text = cluster.logs_of(namespace, pod, container)?;
+        Ok(Some(text).filter(|text| text.lines().last().is_some_and(|line| line.contains('/'))))
+    })?;
     let mut last = text.lines().rev();
     let load = last.next().context("no load")?;
     let cpus = last.next().context("no CPUs")?;
@@ -100,17 +104,14 @@ fn the_first_instruction_sees_the_containers_own_size() -> Result<()> {
         }
         // Later, and in what comes later.
         assert_eq!(memory_in(cluster, namespace, &pod, "db")?, 300 * MIB);
-        let debug = [
-            "debug",
-            &pod,
-            "-n",
-            namespace,
-            "--image",
-            TOOLS,
-            "--target=app",
-        ];
-        let command = ["--quiet", "--attach=true", "--", "free", "-b"];
-        let seen = total(&cluster.kubectl(&[&debug[..], &command].concat())?)?;
+        let debug = ["debug", &pod, "-n", namespace, "--image", TOOLS];
+        let command = ["--target=app", "-c", "debugger", "--", "free", "-b"];
+        cluster.kubectl(&[&debug[..], &command].concat())?;
+        // Attached to one that ends at once, kubectl may see nothing.
+        let seen = cluster.wait("what a debug container prints", PATIENCE, || {
+            let text = cluster.logs_of(namespace, &pod, "debugger");
+            Ok(text.ok().and_then(|text| total(&text).ok()))
+        })?;
         // It has no limit of its own, so it can take what the pod has left.
         assert_eq!(seen, 650 * MIB, "{name}");
         ensure!(seen < memory_of(cluster, *node)?);
