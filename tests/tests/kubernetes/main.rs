@@ -4,6 +4,7 @@
 mod absent;
 mod applications;
 mod awkward;
+mod helm;
 mod lacking;
 mod product;
 mod webhook;
