@@ -55,18 +55,8 @@ pub struct Run {
         env = "PROCVIEW_LISTEN"
     )]
     pub listen: SocketAddr,
-    /// The files to serve, by name or path. All by default.
-    #[arg(
-        long,
-        value_name = "FILE,...",
-        env = "PROCVIEW_FILES",
-        value_delimiter = ','
-    )]
-    pub files: Vec<File>,
     #[command(flatten)]
-    pub log: Log,
-    #[command(flatten)]
-    pub node: Node,
+    pub service: Service,
 }
 
 /// Arguments of `check`.
@@ -111,6 +101,13 @@ pub struct Serve {
     /// Where to mount the view; made if it is not there, and else empty.
     #[arg(long, value_name = "DIR", env = "PROCVIEW_VIEW")]
     pub view: PathBuf,
+    #[command(flatten)]
+    pub service: Service,
+}
+
+/// What is served, how, and what of it is logged.
+#[derive(Debug, Args)]
+pub struct Service {
     /// The files to serve, by name or path. All by default.
     #[arg(
         long,

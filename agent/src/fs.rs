@@ -12,10 +12,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use cpu_dir::CpuDir;
+pub(crate) use cpu_dir::is_cpu;
+pub use cpu_dir::{CpuDir, CpuNumbers};
 pub use error::FsError;
 pub use handle::Handles;
-pub use node::{Attributes, CpuNumbers, Entry, FixedDir, Kind, Node, Nodes};
+pub use node::{Attributes, Entry, FixedDir, Kind, Node, Nodes};
 use procview::file::{File, Resource};
 
 use crate::cgroup::pressure_file;

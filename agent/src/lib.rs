@@ -23,6 +23,7 @@ pub mod caller;
 pub mod cgroup;
 pub mod clock;
 pub mod container;
+mod deadline;
 pub mod discover;
 pub mod event;
 pub mod fs;

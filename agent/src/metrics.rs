@@ -5,7 +5,7 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// All metrics of the agent.
 #[derive(Debug)]
@@ -38,54 +38,36 @@ struct BuildLabel {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("procview_agent");
-        let opens = Family::<FileLabel, Counter>::default();
-        registry.register("opens", "Opened files of the view", opens.clone());
-        let metrics = Self {
-            opens: File::ALL.map(|file| {
-                let label = FileLabel { file: file.name() };
-                opens.get_or_create(&label).clone()
-            }),
-            failures: Counter::default(),
-            fallbacks: Counter::default(),
-            panics: Counter::default(),
-            containers: Gauge::default(),
-            ready: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "failures",
-            "Requests that failed on the agent's side",
-            metrics.failures.clone(),
-        );
-        registry.register(
-            "fallbacks",
-            "Reads answered from the host's own file",
-            metrics.fallbacks.clone(),
-        );
-        registry.register(
-            "panics",
-            "Requests whose handling panicked",
-            metrics.panics.clone(),
-        );
-        registry.register(
-            "containers",
-            "Containers that are known",
-            metrics.containers.clone(),
-        );
-        registry.register(
-            "ready",
-            "1 if the view was read through its mount just now, else 0",
-            metrics.ready.clone(),
-        );
-        let build = Family::<BuildLabel, Gauge>::default();
+        let to = &mut registry;
+        let opens: Family<FileLabel, Counter> = new(to, "opens", "Opened files of the view");
+        let opens = File::ALL.map(|file| {
+            let label = FileLabel { file: file.name() };
+            opens.get_or_create(&label).clone()
+        });
+        let build: Family<BuildLabel, Gauge> = new(to, "build_info", "The agent's version");
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create(&BuildLabel { version }).set(1);
-        registry.register("build_info", "The agent's version", build);
         Self {
+            opens,
+            failures: new(to, "failures", "Requests that failed on the agent's side"),
+            fallbacks: new(to, "fallbacks", "Reads answered from the host's own file"),
+            panics: new(to, "panics", "Requests whose handling panicked"),
+            containers: new(to, "containers", "Containers that are known"),
+            ready: new(
+                to,
+                "ready",
+                "1 if the view was read through its mount just now, else 0",
+            ),
             registry,
-            ..metrics
         }
     }
+}
+
+/// A metric that is told from now on.
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {

@@ -1,15 +1,14 @@
 //! Where a view is mounted: what has to be there, and what must not be.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 
+use crate::deadline::within;
 use crate::mountinfo::MountTable;
 
 /// The file system type in `/proc/mounts`.
@@ -98,12 +97,7 @@ pub enum MountError {
 /// # Errors
 /// [`MountError`] for anything that a mount would hide or that somebody else mounted.
 pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(MountError::NotRoot);
-    }
-    if let Err(error) = fs::metadata(DEVICE) {
-        return Err(MountError::Device(error));
-    }
+    open_device()?;
     let failed = |source| MountError::Directory {
         dir: dir.to_path_buf(),
         source,
@@ -128,10 +122,9 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
             (FSTYPE, None) => return Err(MountError::Hung(dir)),
             (FSTYPE, Some(Err(_))) => {
                 tracing::warn!(view = %dir.display(), "taking the dead mount of an earlier agent away");
-                let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-                umount2(&dir, flags).map_err(|errno| MountError::Mount {
+                detach(&dir).map_err(|source| MountError::Mount {
                     dir: dir.clone(),
-                    source: errno.into(),
+                    source,
                 })?;
             }
             // An empty volume of its own is as good as a directory.
@@ -146,6 +139,28 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
     }
     check_empty(&dir)?;
     Ok(dir)
+}
+
+/// Opens the FUSE device, which takes root.
+///
+/// # Errors
+/// [`MountError`] that names what is missing.
+pub fn open_device() -> Result<File, MountError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(MountError::NotRoot);
+    }
+    let mut options = File::options();
+    let device = options.read(true).write(true).open(DEVICE);
+    device.map_err(MountError::Device)
+}
+
+/// Unmounts what is on top at `path`, which is no link, though somebody may be in it.
+///
+/// # Errors
+/// Those of umount2(2).
+pub fn detach(path: &Path) -> io::Result<()> {
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    Ok(umount2(path, flags)?)
 }
 
 /// Checks that `file`, one of procfs, is the kernel's and not one of a view: a view that draws on
@@ -184,12 +199,7 @@ fn check_empty(dir: &Path) -> Result<(), MountError> {
 
 /// Whether the file system mounted at `dir` answers; `None` if it takes too long.
 fn answers(dir: &Path) -> Option<io::Result<()>> {
-    let (sender, receiver) = mpsc::channel();
     let dir = dir.to_path_buf();
-    // A thread that hangs there stays behind; the process is about to end in that case.
-    thread::spawn(move || {
-        // Not stat(2) of the root, whose attributes the kernel caches.
-        let _ = sender.send(fs::read_dir(dir).map(drop));
-    });
-    receiver.recv_timeout(PATIENCE).ok()
+    // Not stat(2) of the root, whose attributes the kernel caches.
+    within(PATIENCE, move || fs::read_dir(dir).map(drop)).ok()
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{Caller, Fs, FsError, Kind, ROOT};
+use crate::fs::{Caller, Fs, FsError, Kind, ROOT, is_cpu};
 use crate::registry::Owner;
 
 /// Of the directory of one CPU, what tools need to count it: the rest is hundreds of files.
@@ -65,12 +65,8 @@ fn write_dir(fs: &Fs, ino: u64, dir: &Path) -> Result<(), PlaceholderError> {
 
 /// Whether `name` in `dir` is worth a placeholder.
 fn is_wanted(dir: &Path, name: &str) -> bool {
-    let is_cpu = |dir: &Path| {
-        let name = dir.file_name().and_then(|name| name.to_str());
-        name.and_then(|name| name.strip_prefix("cpu"))
-            .is_some_and(|number| number.parse::<u32>().is_ok())
-    };
-    !is_cpu(dir) || OF_A_CPU.contains(&name)
+    let dir = dir.file_name().and_then(|name| name.to_str());
+    !dir.is_some_and(is_cpu) || OF_A_CPU.contains(&name)
 }
 
 fn text(fs: &Fs, ino: u64) -> Result<Vec<u8>, FsError> {

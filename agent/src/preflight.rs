@@ -1,6 +1,5 @@
 //! What a node has to have before its view can be mounted where the kubelet and the runtime find it.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -65,17 +64,10 @@ pub fn check(proc: &Path, parent: &Path) -> Result<(), Lack> {
 /// # Errors
 /// [`Lack`].
 pub fn process() -> Result<(), Lack> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(MountError::NotRoot.into());
-    }
     if getpid().as_raw() == 1 {
         return Err(Lack::HostPid);
     }
-    let device = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(mount::DEVICE);
-    device.map(drop).map_err(MountError::Device)?;
+    mount::open_device()?;
     Ok(())
 }
 
@@ -92,16 +84,15 @@ pub fn sharing(parent: &Path) -> Result<(), Lack> {
     )
 }
 
-/// Looks whether the node has the view that this process mounted at `view`.
+/// Looks whether the node has the view that this process mounted at `view`, the file system with
+/// `device` (`major:minor`).
 ///
 /// # Errors
 /// [`Lack`].
-pub fn seen(proc: &Path, view: &Path) -> Result<(), Lack> {
-    let own = table(Path::new("/proc/self"))?;
-    let own = own.at(view).map(|mount| &mount.device);
+pub fn seen(proc: &Path, view: &Path, device: &str) -> Result<(), Lack> {
     let node = table(&node(proc))?;
     match node.at(view) {
-        Some(mount) if Some(&mount.device) == own => Ok(()),
+        Some(mount) if mount.device == device => Ok(()),
         _ => Err(Lack::NotSeen(view.to_path_buf())),
     }
 }

@@ -11,15 +11,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::fchdir;
 
+use crate::deadline::within;
+use crate::mount;
 use crate::mountinfo::MountTable;
 
 /// Containers that start meanwhile may have resolved their mounts before the view went.
@@ -111,29 +110,14 @@ fn find(proc: &Path, device: &str) -> Vec<Namespace> {
 
 impl Namespace {
     /// Takes the mounts away in a thread of its own, which ends in the namespace. Tells how many; none
-    /// if that takes too long, and then the thread stays behind until the process ends.
+    /// if that takes too long.
     fn release_in_time(self, deadline: Instant) -> usize {
         let pid = self.pid;
         let left = deadline.saturating_duration_since(Instant::now());
-        let (sender, receiver) = mpsc::channel();
-        let worker = thread::Builder::new().name("release".to_owned());
-        let worker = worker.spawn(move || {
-            // Nobody listens to one that is late.
-            let _ = sender.send(self.release());
-        });
-        if let Err(error) = worker {
-            tracing::warn!(pid, %error, "cannot enter the mount namespace of a container");
-            return 0;
-        }
-        receiver
-            .recv_timeout(left.min(PATIENCE))
-            .unwrap_or_else(|_| {
-                tracing::warn!(
-                    pid,
-                    "putting a container back on the node's files takes too long"
-                );
-                0
-            })
+        within(left.min(PATIENCE), move || self.release()).unwrap_or_else(|error| {
+            tracing::warn!(pid, %error, "putting a container back on the node's files takes too long");
+            0
+        })
     }
 
     /// Enters it and takes the mounts away. Tells how many.
@@ -166,6 +150,5 @@ fn unmount(path: &Path) -> io::Result<()> {
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     fchdir(openat2(AT_FDCWD, dir, how)?)?;
-    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-    Ok(umount2(name, flags)?)
+    mount::detach(Path::new(name))
 }

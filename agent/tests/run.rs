@@ -9,20 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+
+mod mounts;
+use mounts::{can_mount, end};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Whether the mounts can be tried. In CI they must.
-fn can_mount() -> bool {
-    let can = nix::unistd::geteuid().is_root() && Path::new("/dev/fuse").exists();
-    if !can {
-        eprintln!("NOT RUN: mounting a view takes root and /dev/fuse");
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount");
-    }
-    can
-}
 
 /// A directory that is a mount of its own, as the parent on a node: shared or not.
 struct Parent(tempfile::TempDir);
@@ -109,9 +101,7 @@ impl Running {
     }
 
     fn end(mut self, signal: Signal) -> std::process::ExitStatus {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid"));
-        kill(pid, signal).expect("a running agent");
-        self.child.wait().expect("its exit status")
+        end(&mut self.child, signal)
     }
 }
 

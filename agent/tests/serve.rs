@@ -9,18 +9,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-/// Whether the mounts can be tried. In CI they must.
-fn can_mount() -> bool {
-    let can = nix::unistd::geteuid().is_root() && Path::new("/dev/fuse").exists();
-    if !can {
-        eprintln!("NOT RUN: mounting a view takes root and /dev/fuse");
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount");
-    }
-    can
-}
+mod mounts;
+use mounts::{can_mount, end};
 
 fn agent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_procview-agent"));
@@ -53,8 +45,7 @@ impl Serving {
     }
 
     fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
-        kill(pid(&self.0), signal).expect("a running agent");
-        self.0.wait().expect("its exit status")
+        end(&mut self.0, signal)
     }
 }
 
@@ -65,10 +56,6 @@ impl Drop for Serving {
         // Only there after a kill; a dead mount must not outlive the test.
         let _ = umount2(&self.1, MntFlags::MNT_DETACH);
     }
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
 }
 
 /// The error of an agent that cannot serve.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::serve::{Serving, file_system};
 use super::{Ends, node, start_log};
-use crate::args::{Check, Place, Run};
+use crate::args::{Check, Place, Run, Service};
 use crate::event;
 use crate::health::Health;
 use crate::http;
@@ -28,7 +28,7 @@ pub(super) fn check(arguments: Check) -> Result<()> {
 }
 
 pub(super) fn run(arguments: Run) -> Result<()> {
-    start_log(&arguments.log);
+    start_log(&arguments.service.log);
     let Place { node, pod, .. } = arguments.place.clone();
     told(node, pod, run_view(arguments))
 }
@@ -45,9 +45,7 @@ fn run_view(arguments: Run) -> Result<()> {
     let Run {
         place: Place { parent, .. },
         listen,
-        files,
-        log: _,
-        node,
+        service: Service { files, node, .. },
     } = arguments;
     let ends = Ends::new()?;
     preflight::process()?;
@@ -66,7 +64,7 @@ fn run_view(arguments: Run) -> Result<()> {
 
     let health = Arc::new(Health::new(&dir));
     health.read()?;
-    preflight::seen(&node.proc, &dir)?;
+    preflight::seen(&node.proc, &dir, &serving.device)?;
     Arc::clone(&health).watch()?;
     let cgroup = registry.layout().describe();
     http::serve(

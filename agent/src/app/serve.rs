@@ -8,7 +8,7 @@ use procview::file::File;
 use sd_notify::NotifyState;
 
 use super::{End, Ends, node, start_log};
-use crate::args::Serve;
+use crate::args::{Serve, Service};
 use crate::fs::Fs;
 use crate::fuse::{ByCaller, Mount, Session};
 use crate::mount;
@@ -18,9 +18,7 @@ use crate::view::View;
 pub(super) fn serve(arguments: Serve) -> Result<()> {
     let Serve {
         view: dir,
-        files,
-        log,
-        node,
+        service: Service { files, log, node },
     } = arguments;
     start_log(&log);
     let ends = Ends::new()?;
@@ -45,7 +43,7 @@ pub(super) struct Serving {
     /// The host's procfs.
     proc: PathBuf,
     /// The file system's in mount tables.
-    device: String,
+    pub(super) device: String,
     mounted: Mount,
     session: Session,
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::{FsError, Kind};
 use crate::lock::lock;
+use procview::cpu::Cpus;
 
 /// sysfs attributes are at most a page long; binary ones are not for reading as text.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -75,7 +76,7 @@ impl CpuDir {
         for entry in entries.flatten() {
             let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let is_cpu = !below_cpu && depth == 0 && super::node::is_cpu(&path);
+            let is_cpu = !below_cpu && depth == 0 && is_cpu(&path);
             if is_dir && !is_cpu && depth < MOST_DEPTH {
                 self.learn(below_cpu, &entry.path(), &format!("{path}/"), depth + 1);
             }
@@ -141,4 +142,38 @@ impl CpuDir {
     fn paths(&self) -> MutexGuard<'_, HashMap<(bool, u64), Box<str>>> {
         lock(&self.paths)
     }
+}
+
+/// How a caller numbers its CPUs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CpuNumbers {
+    /// As the host.
+    Host,
+    /// From 0 to n-1.
+    Container(Cpus),
+}
+
+impl CpuNumbers {
+    /// The host's number of the caller's CPU `cpu`.
+    pub(super) fn host(&self, cpu: u32) -> Result<u32, FsError> {
+        match self {
+            Self::Host => Ok(cpu),
+            Self::Container(cpus) => {
+                let host = cpus.host().get(cpu as usize);
+                host.copied().ok_or(FsError::NotFound)
+            }
+        }
+    }
+}
+
+/// `N` of the name `cpuN`.
+pub(super) fn cpu_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("cpu")?;
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
+}
+
+/// Whether `name` is that of a CPU's directory.
+pub(crate) fn is_cpu(name: &str) -> bool {
+    cpu_number(name).is_some()
 }

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use procview::cpu::Cpus;
 use procview::file::{File, Resource};
 use procview::render::{self, CpuEntry};
 
-use super::{CpuDir, FsError};
+use super::FsError;
+use super::cpu_dir::{CpuDir, CpuNumbers, cpu_number};
 
 /// A directory that is there whatever the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,41 +387,7 @@ impl Nodes {
     }
 }
 
-/// How a caller numbers its CPUs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CpuNumbers {
-    /// As the host.
-    Host,
-    /// From 0 to n-1.
-    Container(Cpus),
-}
-
-impl CpuNumbers {
-    /// The host's number of the caller's CPU `cpu`.
-    fn host(&self, cpu: u32) -> Result<u32, FsError> {
-        match self {
-            Self::Host => Ok(cpu),
-            Self::Container(cpus) => {
-                let host = cpus.host().get(cpu as usize);
-                host.copied().ok_or(FsError::NotFound)
-            }
-        }
-    }
-}
-
-/// `N` of the name `cpuN`.
-fn cpu_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("cpu")?;
-    let number: u32 = digits.parse().ok()?;
-    (number.to_string() == digits).then_some(number)
-}
-
 fn join(path: &str, name: &str) -> Box<str> {
     let path = Path::new(path).join(name);
     path.to_string_lossy().into()
-}
-
-/// Whether `name` is that of a CPU's directory.
-pub(super) fn is_cpu(name: &str) -> bool {
-    cpu_number(name).is_some()
 }

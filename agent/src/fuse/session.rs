@@ -1,13 +1,13 @@
 //! The FUSE device, the mount, and the threads that serve it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use fuser::{Config, SessionACL};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 
 use super::ByCaller;
 use crate::mount::{self, FSTYPE, MountError};
@@ -31,11 +31,7 @@ impl Mount {
     /// # Errors
     /// [`MountError`] that names what is missing.
     pub fn new(dir: &Path) -> Result<Self, MountError> {
-        let device = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(mount::DEVICE)
-            .map_err(MountError::Device)?;
+        let device = mount::open_device()?;
         let options = format!(
             "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
             device.as_raw_fd()
@@ -104,7 +100,7 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Detached, since readers may be in it; what they have open gets its answers until the
         // process ends.
-        if let Err(error) = umount2(&self.dir, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        if let Err(error) = mount::detach(&self.dir) {
             tracing::warn!(view = %self.dir.display(), %error, "cannot unmount");
         }
     }

@@ -95,7 +95,7 @@ fn the_agent_understands_what_it_is_given() -> Result<()> {
         bail!("it does not run");
     };
     assert_eq!(run.place.parent, Path::new("/data/procview"));
-    assert_eq!(run.node.cgroup, Path::new("/host/sys/fs/cgroup"));
+    assert_eq!(run.service.node.cgroup, Path::new("/host/sys/fs/cgroup"));
     assert_eq!(run.listen.port(), 9);
     Ok(())
 }
