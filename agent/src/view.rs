@@ -1,4 +1,13 @@
-//! A file of a container's view: what it shows is read from the cgroup, rendered by the library.
+//! Whose numbers, and which: what a file of a container's view shows is read from its cgroup and rendered by
+//! the library.
+
+mod caller;
+pub mod cgroup;
+mod container;
+mod discover;
+mod hostproc;
+pub mod load;
+mod registry;
 
 use std::io;
 use std::sync::Arc;
@@ -7,10 +16,12 @@ use procview::file::{File, Resource};
 use procview::memory::{Memory, Swap};
 use procview::{parse, render};
 
-use crate::cgroup::{Controller, HostMemory, MemoryFiles, pressure_file};
-use crate::container::Container;
-use crate::hostproc::HostProc;
-use crate::registry::{Owner, Registry};
+pub use caller::{container_path, runtime_id};
+use cgroup::{Controller, HostMemory, MemoryFiles, pressure_file};
+pub use container::{Container, Counters};
+pub use discover::Discovery;
+pub use hostproc::HostProc;
+pub use registry::{Owner, Registry};
 
 /// Renders the files of `/proc`.
 #[derive(Debug)]

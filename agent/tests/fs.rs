@@ -5,7 +5,7 @@ mod fake;
 
 use fake::{CONTAINER, Node, PID, ROOT_PID, inode, read};
 use procview::file::File;
-use procview_agent::fs::{Caller, FsError, Kind};
+use procview_agent::serve::fs::{Caller, FsError, Kind};
 
 fn value(text: &str, key: &str) -> u64 {
     let line = text

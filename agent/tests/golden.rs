@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use procview::cpu::Rounding;
 use procview::file::File;
-use procview_agent::cgroup::Layout;
-use procview_agent::fs::{Caller, Fs, Kind};
-use procview_agent::hostproc::HostProc;
-use procview_agent::registry::{Owner, Registry};
+use procview_agent::serve::fs::{Caller, Fs, Kind};
+use procview_agent::view::HostProc;
 use procview_agent::view::View;
+use procview_agent::view::cgroup::Layout;
+use procview_agent::view::{Owner, Registry};
 
 /// The captured nodes: `<kernel>-<cgroup version>`.
 fn captures() -> Vec<PathBuf> {

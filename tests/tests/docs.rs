@@ -155,7 +155,7 @@ fn metrics_are_documented() {
         .map(|cell| cell.trim_end_matches('`').to_owned())
         .filter(|cell| cell.starts_with("procview_"))
         .collect();
-    let agent = procview_agent::metrics::Metrics::default().text();
+    let agent = procview_agent::report::metrics::Metrics::default().text();
     let webhook = procview_webhook::metrics::Metrics::default();
     // A family without members is not told.
     webhook.reviewed(Outcome::Injected, "", Duration::ZERO);

@@ -9,14 +9,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procview::load::TICK_MICROS;
 
 use crate::args::Node;
-use crate::cgroup::Layout;
 use crate::clock;
-use crate::discover::Discovery;
-use crate::hostproc::HostProc;
-use crate::mount;
-use crate::namespace;
-use crate::registry::Registry;
-use crate::view::View;
+use crate::node::{check_native, enter_host_cgroup};
+use crate::report::metrics::Metrics;
+use crate::view::cgroup::Layout;
+use crate::view::{Discovery, HostProc, Registry, View};
 
 /// No more cgroup files than this are kept open: 36 MiB of kernel memory.
 const MOST_OPEN: usize = 8192;
@@ -30,11 +27,11 @@ pub(super) fn open(node: &Node) -> Result<(Arc<Registry>, View)> {
         cpu_rounding,
         uptime_host_readers,
     } = node;
-    namespace::enter_host_cgroup(proc)?;
+    enter_host_cgroup(proc)?;
     let most_open = raise_open_files().min(MOST_OPEN);
     let layout = Layout::detect(cgroup)?;
     let host = Arc::new(HostProc::new(proc, sys));
-    mount::check_native(&proc.join("meminfo"))?;
+    check_native(&proc.join("meminfo"))?;
     host.text("meminfo").with_context(|| {
         format!(
             "cannot read {}: name the host's procfs with --proc",
@@ -63,7 +60,7 @@ fn raise_open_files() -> usize {
 }
 
 /// Starts the thread that finds containers and counts their load every 5 s.
-pub(super) fn tick_for_ever(registry: Arc<Registry>) -> std::io::Result<()> {
+pub(super) fn tick_for_ever(registry: Arc<Registry>, metrics: Arc<Metrics>) -> std::io::Result<()> {
     let mut discovery = registry.layout().search_root().map(Discovery::new);
     let work = move || {
         let mut next = clock::boottime();
@@ -72,7 +69,10 @@ pub(super) fn tick_for_ever(registry: Arc<Registry>) -> std::io::Result<()> {
             if let Some(discovery) = &mut discovery {
                 discovery.search(|pid| drop(registry.owner_of(pid)));
             }
-            registry.tick();
+            let containers = registry.tick();
+            metrics
+                .containers
+                .set(i64::try_from(containers).unwrap_or(i64::MAX));
             // By the clock, not by the end of the last tick: ticks never lag.
             next += TICK_MICROS;
             let now = clock::boottime();

@@ -8,7 +8,7 @@ use procview::file::File;
 
 use super::{node, start_log};
 use crate::args::{Log, Render};
-use crate::fs::{Caller, Fs, Kind, ROOT};
+use crate::serve::fs::{Caller, Fs, Kind, ROOT};
 
 pub(super) fn render(arguments: Render) -> Result<()> {
     let Render { file, pid, node } = arguments;

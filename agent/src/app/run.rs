@@ -9,12 +9,9 @@ use anyhow::{Context, Result};
 use super::serve::{Serving, file_system};
 use super::{Ends, node, start_log};
 use crate::args::{Check, Place, Run, Service};
-use crate::event;
-use crate::health::Health;
-use crate::http;
-use crate::mount;
-use crate::placeholder;
-use crate::preflight;
+use crate::node::{placeholder, preflight, prepare};
+use crate::report::health::Health;
+use crate::report::{event, http};
 
 pub(super) fn check(arguments: Check) -> Result<()> {
     let Check { place, proc, log } = arguments;
@@ -57,9 +54,9 @@ fn run_view(arguments: Run) -> Result<()> {
 
     let parent = real_dir(&parent)?;
     preflight::sharing(&parent)?;
-    let dir = mount::prepare(&parent.join("view"))?;
+    let dir = prepare(&parent.join("view"))?;
     placeholder::write(&fs, &dir)?;
-    node::tick_for_ever(Arc::clone(&registry))?;
+    node::tick_for_ever(Arc::clone(&registry), Arc::clone(&metrics))?;
     let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
 
     let health = Arc::new(Health::new(&dir));
@@ -69,11 +66,7 @@ fn run_view(arguments: Run) -> Result<()> {
     let cgroup = registry.layout().describe();
     http::serve(
         listener,
-        http::router(Arc::new(http::Shared {
-            health,
-            metrics,
-            registry,
-        })),
+        http::router(Arc::new(http::Shared { health, metrics })),
     )?;
     tracing::info!(view = %dir.display(), cgroup, %listen, "serving");
     serving.wait(ends)

@@ -9,10 +9,10 @@ use sd_notify::NotifyState;
 
 use super::{End, Ends, node, start_log};
 use crate::args::{Serve, Service};
-use crate::fs::Fs;
-use crate::fuse::{ByCaller, Mount, Session};
-use crate::mount;
-use crate::release::{Released, release};
+use crate::attach::release::{Released, release};
+use crate::node::{Mount, prepare};
+use crate::serve::fs::Fs;
+use crate::serve::{ByCaller, Session};
 use crate::view::View;
 
 pub(super) fn serve(arguments: Serve) -> Result<()> {
@@ -22,10 +22,10 @@ pub(super) fn serve(arguments: Serve) -> Result<()> {
     } = arguments;
     start_log(&log);
     let ends = Ends::new()?;
-    let dir = mount::prepare(&dir)?;
+    let dir = prepare(&dir)?;
     let (registry, view) = node::open(&node)?;
     let fs = file_system(view, &files)?;
-    node::tick_for_ever(Arc::clone(&registry))?;
+    node::tick_for_ever(Arc::clone(&registry), Arc::clone(fs.metrics()))?;
     let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
     tracing::info!(view = %dir.display(), cgroup = registry.layout().describe(), "serving");
     serving.wait(ends)
@@ -50,13 +50,15 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn start(dir: &Path, fs: Fs, proc: &Path, ends: &Ends) -> Result<Self> {
-        let mut mounted = Mount::new(dir)?;
+        let mounted = Mount::new(dir)?;
         let device = mounted.device_number().context("the mount is gone")?;
         let ended = ends.sender.clone();
+        let ended = move |result| {
+            let _ = ended.send(End::Unmounted(result));
+        };
         let session = mounted
-            .serve(ByCaller::new(fs), move |result| {
-                let _ = ended.send(End::Unmounted(result));
-            })
+            .device()
+            .and_then(|device| Session::start(device, ByCaller::new(fs), ended))
             .context("cannot serve the FUSE mount")?;
         Ok(Self {
             dir: dir.to_path_buf(),

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use procview::cpu::Rounding;
 use procview::file::File;
-use procview_agent::cgroup::Layout;
-use procview_agent::container::Container;
-use procview_agent::fs::{Caller, Fs, FsError};
-use procview_agent::hostproc::HostProc;
-use procview_agent::registry::{Owner, Registry};
+use procview_agent::serve::fs::{Caller, Fs, FsError};
+use procview_agent::view::Container;
+use procview_agent::view::HostProc;
 use procview_agent::view::View;
+use procview_agent::view::cgroup::Layout;
+use procview_agent::view::{Owner, Registry};
 
 /// The cgroup of a pod's container, five levels deep.
 pub const CONTAINER: &str = "kubelet/kubepods/burstable/pod1/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

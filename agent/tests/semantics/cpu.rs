@@ -2,7 +2,7 @@
 
 use super::fake::{Node, PID, inode, read};
 use super::{lines_of, text};
-use procview_agent::fs::{Caller, FsError};
+use procview_agent::serve::fs::{Caller, FsError};
 
 #[test]
 fn n_is_the_smaller_of_quota_and_cpuset() {

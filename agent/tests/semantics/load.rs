@@ -2,7 +2,7 @@
 
 use super::fake::{CONTAINER, Node, PID};
 use super::text;
-use procview_agent::{clock, load};
+use procview_agent::{clock, view::load};
 
 #[test]
 fn load_counts_runnable_and_blocked_threads() {

@@ -1,7 +1,7 @@
 //! Whose view, and what files are.
 
 use super::fake::{CONTAINER, Node, PID, inode, read};
-use procview_agent::fs::{Caller, FsError, Kind};
+use procview_agent::serve::fs::{Caller, FsError, Kind};
 
 #[test]
 fn a_reader_below_the_container_sees_the_container() {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use procview::parse;
-use procview_agent::caller::{container_path, runtime_id};
+use procview_agent::view::{container_path, runtime_id};
 
 fuzz_target!(|data: &[u8]| {
     for line in parse::cgroup_lines(data) {

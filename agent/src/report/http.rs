@@ -23,9 +23,8 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::health::{Health, Sickness};
-use crate::metrics::Metrics;
-use crate::registry::Registry;
+use super::health::{Health, Sickness};
+use super::metrics::Metrics;
 
 /// The last so many connections are kept: whoever opens more loses the oldest, and a probe, which
 /// takes a millisecond, gets its answer whatever others leave open.
@@ -42,8 +41,6 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// What is told.
     pub metrics: Arc<Metrics>,
-    /// Whose containers are counted.
-    pub registry: Arc<Registry>,
 }
 
 /// The paths, for a server or a test.
@@ -73,10 +70,6 @@ fn answer(health: Result<(), Sickness>) -> Response {
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let metrics = &shared.metrics;
-    let containers = shared.registry.containers().len();
-    metrics
-        .containers
-        .set(i64::try_from(containers).unwrap_or(i64::MAX));
     metrics.ready.set(shared.health.ready().is_ok().into());
     match metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),

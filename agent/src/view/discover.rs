@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::caller::runtime_id;
-use crate::load::collect_tasks;
+use super::caller::runtime_id;
+use super::load::collect_tasks;
 
 /// Everything is listed anew once in so many searches, ten minutes, whatever inotify says.
 const FULL_EVERY: u32 = 120;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{getpid, getppid};
 
-use crate::mount::{self, MountError};
-use crate::mountinfo::MountTable;
+use super::mount::{MountError, open_device};
+use super::mountinfo::MountTable;
 
 /// What a node, or the way the agent is run on it, lacks.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub fn process() -> Result<(), Lack> {
     if getpid().as_raw() == 1 {
         return Err(Lack::HostPid);
     }
-    mount::open_device()?;
+    open_device()?;
     Ok(())
 }
 

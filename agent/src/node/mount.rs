@@ -1,21 +1,22 @@
-//! Where a view is mounted: what has to be there, and what must not be.
+//! The mount of a view: what has to be there before, and what must not be.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 
+use super::mountinfo::MountTable;
 use crate::deadline::within;
-use crate::mountinfo::MountTable;
 
 /// The file system type in `/proc/mounts`.
-pub const FSTYPE: &str = "fuse.procview";
+const FSTYPE: &str = "fuse.procview";
 
 /// The FUSE device.
-pub const DEVICE: &str = "/dev/fuse";
+const DEVICE: &str = "/dev/fuse";
 
 /// How long a mounted view may take to answer before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -141,11 +142,77 @@ pub fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
     Ok(dir)
 }
 
+/// A mounted view. Dropping it unmounts.
+#[derive(Debug)]
+pub struct Mount {
+    dir: PathBuf,
+    device: File,
+}
+
+impl Mount {
+    /// Opens the FUSE device and mounts it at `dir`, which [`prepare`] has looked at.
+    ///
+    /// # Errors
+    /// [`MountError`] that names what is missing.
+    pub fn new(dir: &Path) -> Result<Self, MountError> {
+        let device = open_device()?;
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
+            device.as_raw_fd()
+        );
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(
+            Some("procview"),
+            dir,
+            Some(FSTYPE),
+            flags,
+            Some(options.as_str()),
+        )
+        .map_err(|errno| MountError::Mount {
+            dir: dir.to_path_buf(),
+            source: errno.into(),
+        })?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            device,
+        })
+    }
+
+    /// The FUSE device, for who serves the mount.
+    ///
+    /// # Errors
+    /// If this process may open no more files.
+    pub fn device(&self) -> io::Result<OwnedFd> {
+        Ok(self.device.try_clone()?.into())
+    }
+
+    /// The file system's device in mount tables, `major:minor`.
+    ///
+    /// # Errors
+    /// If somebody unmounted it, or the mount table cannot be read.
+    pub fn device_number(&self) -> io::Result<String> {
+        let table = MountTable::of(Path::new("/proc/self"))?;
+        let mount = table.at(&self.dir).filter(|mount| mount.fstype == FSTYPE);
+        let mount = mount.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(mount.device.clone())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Detached, since readers may be in it; what they have open gets its answers until the
+        // process ends.
+        if let Err(error) = detach(&self.dir) {
+            tracing::warn!(view = %self.dir.display(), %error, "cannot unmount");
+        }
+    }
+}
+
 /// Opens the FUSE device, which takes root.
 ///
 /// # Errors
 /// [`MountError`] that names what is missing.
-pub fn open_device() -> Result<File, MountError> {
+pub(super) fn open_device() -> Result<File, MountError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(MountError::NotRoot);
     }

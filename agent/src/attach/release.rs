@@ -18,8 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::fchdir;
 
 use crate::deadline::within;
-use crate::mount;
-use crate::mountinfo::MountTable;
+use crate::node::{MountTable, detach};
 
 /// Containers that start meanwhile may have resolved their mounts before the view went.
 const MOST_ROUNDS: usize = 5;
@@ -150,5 +149,5 @@ fn unmount(path: &Path) -> io::Result<()> {
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     fchdir(openat2(AT_FDCWD, dir, how)?)?;
-    mount::detach(Path::new(name))
+    detach(Path::new(name))
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use procview::load::{TICK_MICROS, Threads};
 use procview::parse::{innermost_pid, lines, number, thread_stat};
 
-use crate::caller::Callers;
-use crate::container::{Container, LoadCounters};
-use crate::hostproc::HostProc;
+use super::caller::Callers;
+use super::container::{Container, LoadCounters};
+use super::hostproc::HostProc;
 
 /// Appends the numbers that the files called `name` list in `dir` and all cgroups below it.
 pub(crate) fn collect_tasks(dir: &Path, name: &str, tasks: &mut Vec<u32>) {

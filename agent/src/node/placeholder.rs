@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{Caller, Fs, FsError, Kind, ROOT, is_cpu};
-use crate::registry::Owner;
+use crate::serve::fs::{Caller, Fs, FsError, Kind, ROOT, is_cpu};
+use crate::view::Owner;
 
 /// Of the directory of one CPU, what tools need to count it: the rest is hundreds of files.
 const OF_A_CPU: [&str; 2] = ["online", "topology"];

@@ -7,6 +7,7 @@ mod cpu_dir;
 mod error;
 mod handle;
 mod node;
+mod trigger;
 
 use std::io;
 use std::ops::Range;
@@ -19,13 +20,13 @@ pub use handle::Handles;
 pub use node::{Attributes, Entry, FixedDir, Kind, Node, Nodes};
 use procview::file::{File, Resource};
 
-use crate::cgroup::pressure_file;
 use crate::clock;
-use crate::metrics::Metrics;
-use crate::registry::Owner;
-use crate::trigger::{Readiness, Triggers, Wake};
-use crate::view::View;
+use crate::report::metrics::Metrics;
+use crate::view::cgroup::pressure_file;
+use crate::view::{Owner, View};
 use handle::OpenFile;
+use trigger::Triggers;
+pub use trigger::{Readiness, Wake};
 
 /// The inode number of the mount's root.
 pub const ROOT: u64 = FixedDir::Root as u64 + 1;

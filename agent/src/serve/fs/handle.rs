@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::trigger::Trigger;
 use super::{FsError, Node};
 use crate::lock::lock;
-use crate::registry::Owner;
-use crate::trigger::Trigger;
+use crate::view::Owner;
 
 /// Bits of a handle that count; those above tell the process that gave it out.
 const COUNTER_BITS: u32 = 32;

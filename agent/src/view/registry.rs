@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, Once};
 use procview::cpu::Rounding;
 use procview::parse::thread_stat;
 
-use crate::caller::{Callers, container_path};
-use crate::cgroup::{Cgroup, Dirs, Layout};
+use super::caller::{Callers, container_path};
+use super::cgroup::{Cgroup, Dirs, Layout};
+use super::container::Container;
+use super::hostproc::HostProc;
+use super::load;
 use crate::clock;
-use crate::container::Container;
-use crate::hostproc::HostProc;
-use crate::load;
 use crate::lock::lock;
 
 /// Beyond this many distinct `/proc/<tid>/cgroup` texts the table starts anew; a container has
@@ -164,12 +164,14 @@ impl Registry {
         self.table().by_name.values().cloned().collect()
     }
 
-    /// Counts the load of all containers, see [`load::tick`].
-    pub fn tick(&self) {
+    /// Counts the load of all containers, see [`load::tick`]. Tells how many there are.
+    pub fn tick(&self) -> usize {
         let now = clock::boottime();
-        for container in self.containers() {
-            load::tick(&container, &self.callers, &self.host, now);
+        let containers = self.containers();
+        for container in &containers {
+            load::tick(container, &self.callers, &self.host, now);
         }
+        containers.len()
     }
 
     /// Frees containers whose cgroups were removed, and closes the files of those that nobody

@@ -12,10 +12,9 @@ use fuser::{
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, Request,
     WriteFlags,
 };
-pub use session::{Mount, Session};
+pub use session::Session;
 
-use crate::fs::{Attributes, Caller, Fs, FsError, Kind};
-use crate::trigger::{Readiness, Wake};
+use super::fs::{Attributes, Caller, Fs, FsError, Kind, Readiness, Wake};
 
 /// A view in which the reader's container decides what is shown.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use procview::parse::{cgroup_lines, lines};
 
-use crate::cgroup::read_at_once;
+use super::cgroup::read_at_once;
 use crate::clock;
 use crate::lock::lock;
 

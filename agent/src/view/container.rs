@@ -8,8 +8,8 @@ use procview::cpu::{Cpus, Rounding};
 use procview::load::{LoadAverage, Threads};
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
-use crate::hostproc::HostProc;
+use super::cgroup::Cgroup;
+use super::hostproc::HostProc;
 use crate::lock::lock;
 
 /// A container as long as its cgroups live.

@@ -34,7 +34,7 @@ pub enum Readiness {
 }
 
 /// One trigger. Dropping it takes it back from the kernel.
-pub struct Trigger {
+pub(super) struct Trigger {
     id: u64,
     file: File,
     fired: AtomicBool,
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Trigger {
 
 /// All triggers, watched by one thread.
 #[derive(Debug)]
-pub struct Triggers {
+pub(super) struct Triggers {
     shared: Arc<Shared>,
 }
 
@@ -75,7 +75,7 @@ impl Triggers {
     ///
     /// # Errors
     /// Those of epoll_create1(2) and of starting a thread.
-    pub fn start() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             next: AtomicU64::new(0),
@@ -92,7 +92,7 @@ impl Triggers {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn arm(&self, path: &Path, text: &[u8]) -> io::Result<Arc<Trigger>> {
+    pub(super) fn arm(&self, path: &Path, text: &[u8]) -> io::Result<Arc<Trigger>> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         file.write_all(text)?;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Triggers {
 impl Trigger {
     /// What the trigger has to tell; that it fired it tells once. `wake` replaces the one given
     /// before.
-    pub fn poll(&self, wake: Option<Wake>) -> Readiness {
+    pub(super) fn poll(&self, wake: Option<Wake>) -> Readiness {
         if let Some(wake) = wake {
             *lock(&self.wake) = Some(wake);
         }

@@ -1,0 +1,3 @@
+//! The mounts of running containers.
+
+pub mod release;
