@@ -11,6 +11,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::args::{Cli, Command, Log, LogFormat};
 
@@ -61,10 +62,19 @@ impl Ends {
     }
 }
 
-fn start_log(log: &Log) {
+/// Starts the log, which ends with what is returned. A thread of its own writes it: where nobody drains what
+/// stderr leads to, lines are lost, and no reader waits.
+fn start_log(log: &Log) -> WorkerGuard {
+    /// Lines that may wait to be written.
+    const MOST_WAITING: usize = 1024;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MOST_WAITING)
+        .thread_name("log")
+        .finish(io::stderr());
     let builder = tracing_subscriber::fmt()
         .with_max_level(log.level)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         // A log that nobody reads any more must not end the agent: complaining goes to stderr too.
         .log_internal_errors(false)
         .with_target(false);
@@ -73,4 +83,5 @@ fn start_log(log: &Log) {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic)));
+    guard
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use procview::cpu::Rounding;
 use procview::file::File;
+use procview::render;
 
 /// Shows each container its own size in /proc and /sys/devices/system/cpu.
 #[derive(Debug, Parser)]
@@ -159,8 +160,12 @@ pub struct Node {
     /// How many CPUs a fractional limit is: 1.5 CPUs are 2 with ceil, 1 with floor, 2 with round.
     #[arg(long, value_enum, default_value_t = CpuRounding::Ceil, env = "PROCVIEW_CPU_ROUNDING")]
     pub cpu_rounding: CpuRounding,
+    /// The CPUs that `possible` lists: the host's, by which allocators and per-CPU maps size arrays that
+    /// the kernel indexes, or only those shown, for programs that start a thread for each.
+    #[arg(long, value_enum, default_value_t = Possible::Host, env = "PROCVIEW_POSSIBLE")]
+    pub possible: Possible,
     /// Commands that get the host's uptime, since they take process start times, which count
-    /// from the host's boot, from it.
+    /// from the host's boot, from it. With `*` all get it.
     #[arg(
         long,
         value_name = "COMMAND,...",
@@ -205,6 +210,24 @@ pub enum LogFormat {
     Text,
     /// JSON, one object a line.
     Json,
+}
+
+/// The CPUs that `possible` lists.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Possible {
+    /// The host's.
+    Host,
+    /// Those that a container is shown.
+    Shown,
+}
+
+impl From<Possible> for render::Possible {
+    fn from(possible: Possible) -> Self {
+        match possible {
+            Possible::Host => Self::Host,
+            Possible::Shown => Self::Shown,
+        }
+    }
 }
 
 /// How a fractional quota becomes a whole number of CPUs.

@@ -5,44 +5,59 @@ mod caller;
 pub mod cgroup;
 mod container;
 mod discover;
+mod follow;
 mod hostproc;
 pub mod load;
 mod registry;
+mod tasks;
 
+use std::fs::OpenOptions;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use procview::cpu::Cpus;
 use procview::file::{File, Resource};
-use procview::memory::{Memory, Swap};
-use procview::{parse, render};
+use procview::memory::{HugePages, Memory, Swap};
+use procview::numa::Nodes as NumaNodes;
+use procview::render::{self, NodeFile, Possible};
 
-pub use caller::{container_path, runtime_id};
-use cgroup::{Controller, HostMemory, MemoryFiles, pressure_file};
+use cgroup::{Controller, Dir, HostMemory, MemoryFiles, pressure_file};
 pub use container::{Container, Counters};
-pub use discover::Discovery;
-pub use hostproc::HostProc;
-pub use registry::{Owner, Registry};
+pub use follow::{Task, follow};
+pub use hostproc::{HostProc, HostProcError};
+pub use registry::{Owner, OwnerError, Registry};
 
 /// Renders the files of `/proc`.
 #[derive(Debug)]
 pub struct View {
     registry: Arc<Registry>,
     host: Arc<HostProc>,
-    uptime_host_readers: Vec<String>,
+    choices: Choices,
+}
+
+/// What the operator may choose.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// Threads whose command is one of these get the host's uptime; all do with `*`.
+    pub uptime_host_readers: Vec<String>,
+    /// The CPUs that `possible` lists.
+    pub possible: Possible,
 }
 
 impl View {
-    /// Threads whose command is one of `uptime_host_readers` get the host's uptime.
-    pub fn new(
-        registry: Arc<Registry>,
-        host: Arc<HostProc>,
-        uptime_host_readers: Vec<String>,
-    ) -> Self {
+    /// What `host` and the containers of `registry` are shown as.
+    pub fn new(registry: Arc<Registry>, host: Arc<HostProc>, choices: Choices) -> Self {
         Self {
             registry,
             host,
-            uptime_host_readers,
+            choices,
         }
+    }
+
+    /// The CPUs that `possible` lists.
+    pub fn possible(&self) -> Possible {
+        self.choices.possible
     }
 
     /// The host's files.
@@ -51,8 +66,16 @@ impl View {
     }
 
     /// Who owns what is shown to thread `tid`.
-    pub fn owner_of(&self, tid: u32) -> Owner {
+    ///
+    /// # Errors
+    /// [`OwnerError`] if that cannot be told.
+    pub fn owner_of(&self, tid: u32) -> Result<Owner, OwnerError> {
         self.registry.owner_of(tid)
+    }
+
+    /// Learns which limits were written and which containers have ended; to be called before each rendering.
+    pub fn refresh(&self) {
+        self.registry.refresh();
     }
 
     /// The text of `file`, one of `/proc`, for `owner` as thread `tid` sees it.
@@ -72,7 +95,13 @@ impl View {
         Ok(out)
     }
 
-    fn render_container(&self, file: File, container: &Container, now: u64, out: &mut Vec<u8>) {
+    fn render_container(
+        &self,
+        file: File,
+        container: &Arc<Container>,
+        now: u64,
+        out: &mut Vec<u8>,
+    ) {
         let host = &self.host;
         match file {
             File::Meminfo => {
@@ -86,12 +115,13 @@ impl View {
             File::Stat => {
                 let cpus = container.cpus(now, host);
                 let boot_time = host.boot_time(now);
+                let threads = self.registry.threads_now(container, now);
                 container.counted(now, &cpus, |counters| {
                     let view = render::StatView {
                         account: &counters.cpu,
-                        cpus: cpus.count(),
+                        cpus: &cpus,
                         boot_time,
-                        threads: counters.load.threads,
+                        threads,
                         processes: counters.load.processes,
                     };
                     render::stat(out, &view);
@@ -103,14 +133,12 @@ impl View {
                 render::uptime(out, container.age(now), idle);
             }
             File::Loadavg => {
-                let load = container.load();
-                let mut threads = load.threads;
-                threads.total = container.cgroup().thread_count().unwrap_or(threads.total);
-                render::loadavg(out, load.average, threads);
+                let threads = self.registry.threads_now(container, now);
+                render::loadavg(out, container.load().average, threads);
             }
             File::Diskstats => {
                 let disks = container.cgroup().disks();
-                render::diskstats(out, &disks, parse::disk_names(&host.diskstats(now)));
+                render::diskstats(out, &disks, &host.diskstats(now));
             }
             File::Vmstat => {
                 let (memory, memory_stat) = self.memory(container, now);
@@ -118,12 +146,13 @@ impl View {
                     memory: &memory,
                     memory_stat: &memory_stat,
                     disks: &container.cgroup().disks(),
+                    pages: host.pages(),
                 };
                 render::vmstat(out, &source, &host.vmstat(now));
             }
             File::Slabinfo => out.extend_from_slice(&host.slabinfo_header(now)),
             // Directories.
-            File::Pressure | File::Cpu => {}
+            File::Pressure | File::Cpu | File::Node => {}
         }
     }
 
@@ -149,13 +178,60 @@ impl View {
         Ok(out)
     }
 
+    /// The memory nodes that `owner` has a part of.
+    pub fn nodes_of(&self, owner: &Owner, now: u64) -> NumaNodes {
+        let host = &self.host;
+        let (cpus, mems) = match owner {
+            Owner::Container(container) => (
+                container.cpus(now, host),
+                container.cgroup().effective_mems(),
+            ),
+            Owner::Host => (Cpus::all(&host.online_cpus(now)), None),
+        };
+        NumaNodes::new(&host.nodes(now).nodes, &cpus, mems.as_ref())
+    }
+
+    /// The text of `file` of `/sys/devices/system/node`, or of `node` in it, for `owner`, made of the
+    /// host's; `None` for a node that the owner has no part of.
+    pub fn render_node(
+        &self,
+        node: Option<u32>,
+        file: NodeFile,
+        owner: &Owner,
+        host_text: Vec<u8>,
+        now: u64,
+    ) -> Option<Vec<u8>> {
+        let Owner::Container(container) = owner else {
+            return Some(host_text);
+        };
+        let nodes = self.nodes_of(owner, now);
+        let Some(number) = node else {
+            return Some(render::node_dir(file, &nodes, &host_text));
+        };
+        let (memory, _) = self.memory(container, now);
+        let by_node = container.cgroup().memory_by_node(self.host.pages().base);
+        let source = render::NodeSource {
+            node: nodes.get(number)?,
+            nodes: &nodes,
+            online: &self.host.nodes(now).online,
+            memory: &nodes.memory(number, &memory, &by_node),
+            pages: self.host.pages(),
+            meminfo: &self.host.meminfo(now),
+        };
+        Some(render::node_file(file, &source, &host_text))
+    }
+
     /// The memory of `container`, and the text of its `memory.stat`.
     fn memory(&self, container: &Container, now: u64) -> (Memory, Vec<u8>) {
         let host = self.host.meminfo(now);
         let files = if self.registry.layout().has(Controller::Memory) {
             let has = HostMemory {
                 has_swap: host.get("SwapTotal") > 0,
-                huge_pages: (host.get("HugePages_Total"), host.get("Hugepagesize")),
+                huge_pages: HugePages {
+                    total: host.get("HugePages_Total"),
+                    free: host.get("HugePages_Free"),
+                },
+                huge_page_bytes: host.get("Hugepagesize"),
             };
             container.cgroup().memory(now, has)
         } else {
@@ -163,7 +239,13 @@ impl View {
         };
         let memory = Memory {
             stat: files.stat,
-            swap: Swap::new(files.swap_limit, files.swap_used, host.get("SwapTotal")),
+            swap: Swap::new(
+                files.swap_limit,
+                files.swap_left,
+                files.swap_used,
+                host.get("SwapTotal"),
+            ),
+            swapped: files.swap_used,
             huge_pages: files.huge_pages,
             overcommit_ratio: self.host.overcommit_ratio(now),
             ..Memory::new(&files.levels, &host)
@@ -171,24 +253,53 @@ impl View {
         (memory, files.stat_text)
     }
 
-    /// Whether the kernel would let thread `tid` set the window of trigger `text`: without
-    /// CAP_SYS_RESOURCE it must be a multiple of 2 s (since Linux 6.5). The agent, which writes
-    /// the trigger, may set any.
-    pub fn may_set_window(&self, tid: u32, text: &[u8]) -> bool {
-        const UNPRIVILEGED_WINDOW: u64 = 2_000_000;
-        let window = parse::words(text.trim_ascii_end()).nth(2);
-        let window = window.and_then(|word| parse::number(word.trim_ascii()));
-        let coarse = window.is_none_or(|window| window % UNPRIVILEGED_WINDOW == 0);
-        coarse || self.registry.callers().has_sys_resource(tid)
+    /// Whether thread `tid` has CAP_SYS_RESOURCE towards the host.
+    pub fn is_privileged(&self, tid: u32) -> bool {
+        self.registry.callers().has_sys_resource(tid)
+    }
+
+    /// The kernel's pressure file of `resource` for `owner`; `None` if the container has none of its own.
+    pub fn pressure_target(&self, resource: Resource, owner: &Owner) -> Option<PressureTarget> {
+        match owner {
+            Owner::Container(container) => {
+                let dir = Arc::clone(container.cgroup().pressure()?);
+                Some(PressureTarget::Cgroup(dir, pressure_file(resource)))
+            }
+            Owner::Host => Some(PressureTarget::Host(self.host.pressure_path(resource))),
+        }
     }
 
     fn wants_host_uptime(&self, tid: u32) -> bool {
+        const EVERYBODY: &str = "*";
+        let readers = &self.choices.uptime_host_readers;
         let mut comm = Vec::new();
-        !self.uptime_host_readers.is_empty()
-            && self.registry.callers().comm(tid, &mut comm).is_ok()
-            && self
-                .uptime_host_readers
-                .iter()
-                .any(|reader| reader.as_bytes() == comm)
+        readers.iter().any(|reader| reader == EVERYBODY)
+            || !readers.is_empty()
+                && self.registry.callers().comm(tid, &mut comm).is_ok()
+                && readers.iter().any(|reader| reader.as_bytes() == comm)
+    }
+}
+
+/// Where a pressure trigger is written.
+#[derive(Debug)]
+pub enum PressureTarget {
+    /// A file of a container's cgroup.
+    Cgroup(Arc<Dir>, &'static str),
+    /// The host's own file.
+    Host(PathBuf),
+}
+
+impl PressureTarget {
+    /// Opens it for reading and writing.
+    ///
+    /// # Errors
+    /// Those of open(2); ENODEV if the cgroup has gone, whatever has its path now.
+    pub fn open(&self) -> io::Result<std::fs::File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match self {
+            Self::Cgroup(dir, name) => dir.open(name, &options),
+            Self::Host(path) => options.open(path),
+        }
     }
 }

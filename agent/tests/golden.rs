@@ -8,8 +8,8 @@ use procview::cpu::Rounding;
 use procview::file::File;
 use procview_agent::serve::fs::{Caller, Fs, Kind};
 use procview_agent::view::HostProc;
-use procview_agent::view::View;
 use procview_agent::view::cgroup::Layout;
+use procview_agent::view::{Choices, View};
 use procview_agent::view::{Owner, Registry};
 
 /// The captured nodes: `<kernel>-<cgroup version>`.
@@ -27,14 +27,18 @@ fn captures() -> Vec<PathBuf> {
 /// The view of the captured container; its reader was in a cgroup below it.
 fn serve(capture: &Path) -> (Fs, Caller) {
     let proc = capture.join("proc");
-    let host = Arc::new(HostProc::new(&proc, &capture.join("sys")));
+    let host = HostProc::new(&proc, &capture.join("sys")).expect("a host's files");
+    let host = Arc::new(host);
     let layout = Layout::detect(&capture.join("cgroup")).expect("a captured cgroup tree");
-    let registry = Registry::new(layout, &proc, Arc::clone(&host), Rounding::Ceil, 1000);
+    let (registry, _) = Registry::new(layout, &proc, Arc::clone(&host), Rounding::Ceil, 1000);
     let text = fs::read(proc.join("self/cgroup")).expect("the reader's cgroups");
-    let owner = registry.owner_by_text(&text);
+    let owner = registry.owner_by_text(&text).expect("captured cgroups");
     assert!(matches!(owner, Owner::Container(_)));
-    let fs = Fs::new(View::new(Arc::new(registry), host, Vec::new()), &File::ALL)
-        .expect("a file system");
+    let fs = Fs::new(
+        View::new(Arc::new(registry), host, Choices::default()),
+        &File::ALL,
+    )
+    .expect("a file system");
     (fs, Caller::Of(owner))
 }
 

@@ -341,3 +341,53 @@ fn what_is_lacking_is_named_with_its_remedy() {
     assert!(error.contains("is not a shared mount"), "{error}");
     assert!(begin.elapsed() < PATIENCE);
 }
+
+#[test]
+fn the_kernels_own_errors_pass_through() {
+    /// Reads all below `dir` of the view; gives those that fail with their errno.
+    fn failures(view: &Path, dir: &Path, found: &mut Vec<(PathBuf, Option<i32>)>) {
+        for entry in fs::read_dir(view.join(dir)).expect("a directory").flatten() {
+            let path = dir.join(entry.file_name());
+            let kind = entry.file_type().expect("its kind");
+            if kind.is_dir() {
+                failures(view, &path, found);
+            } else if kind.is_file()
+                && let Err(error) = fs::read(view.join(&path))
+            {
+                found.push((path, error.raw_os_error()));
+            }
+        }
+    }
+    if !can_mount() {
+        return;
+    }
+    let parent = Parent::new(MsFlags::MS_SHARED);
+    let running = Running::at(&parent);
+    let mut found = Vec::new();
+    for _ in 0..20 {
+        found.clear();
+        failures(
+            &parent.view(),
+            Path::new("sys/devices/system/cpu"),
+            &mut found,
+        );
+    }
+    assert!(
+        !found.is_empty(),
+        "all of this kernel's attributes can be read"
+    );
+    for (path, errno) in &found {
+        let host = fs::read(Path::new("/").join(path)).expect_err("it fails there, too");
+        assert_eq!(host.raw_os_error(), *errno, "{}", path.display());
+    }
+    let (_, metrics) = running.get("/metrics").expect("metrics");
+    for counter in ["failures", "fallbacks", "panics"] {
+        assert!(
+            metrics.contains(&format!("procview_agent_{counter}_total 0\n")),
+            "{metrics}"
+        );
+    }
+    let log = fs::read_to_string(parent.0.path().join("log")).expect("the log");
+    assert!(log.lines().count() < 5, "{log}");
+    assert!(running.end(Signal::SIGTERM).success());
+}

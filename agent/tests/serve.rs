@@ -284,3 +284,31 @@ fn bad_flags_are_named() {
         );
     }
 }
+
+#[test]
+fn a_log_that_nobody_drains_stops_no_reader() {
+    if !can_mount() {
+        return;
+    }
+    let parent = tempfile::tempdir().expect("a directory");
+    let view = parent.path().join("view");
+    let mut child = agent()
+        .args(["serve", "--log", "debug", "--view"])
+        .arg(&view)
+        .spawn()
+        .expect("the agent starts");
+    // Held open, and not read.
+    let log = child.stderr.take();
+    let serving = Serving(child, view.clone());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !view.join("proc/meminfo").exists() {
+        assert!(Instant::now() < deadline, "it does not serve");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Each of these is an error, and a line of the log; a pipe holds 64 KiB.
+    for _ in 0..5000 {
+        fs::write(view.join("proc/meminfo"), "x").expect_err("nobody writes that");
+    }
+    fs::read(view.join("proc/meminfo")).expect("a reader after them");
+    drop((serving, log));
+}

@@ -6,6 +6,8 @@
 //! therefore never idle, with a fractional quota too, and an idle one beside a busy neighbour
 //! always is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Cpus;
@@ -13,6 +15,8 @@ use crate::cpu::Cpus;
 /// Microseconds in one clock tick of `/proc` (`USER_HZ` is 100 on every Linux architecture that
 /// matters here; see sysconf(3), `_SC_CLK_TCK`).
 pub const MICROS_PER_TICK: u64 = 10_000;
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// CPU time a container used since its start, microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,22 @@ impl CpuTime {
         }
     }
 
+    fn plus(self, other: Self) -> Self {
+        Self {
+            user: self.user.saturating_add(other.user),
+            nice: self.nice.saturating_add(other.nice),
+            system: self.system.saturating_add(other.system),
+        }
+    }
+
+    fn scaled(self, share: u64, whole: u64) -> Self {
+        Self {
+            user: part(self.user, share, whole),
+            nice: part(self.nice, share, whole),
+            system: part(self.system, share, whole),
+        }
+    }
+
     fn highest(self, other: Self) -> Self {
         Self {
             user: self.user.max(other.user),
@@ -65,94 +85,98 @@ pub struct CpuCounters {
 pub struct CpuAccount {
     /// When the last sample was taken, microseconds since boot.
     at: u64,
-    /// Capacity since then, millionths of a CPU.
-    capacity: u64,
+    /// What the container has had since then.
+    since: Cpus,
     /// The highest usage seen.
     used: CpuTime,
-    /// Usage beyond capacity that later idle time has to make up for, microseconds.
-    debt: u64,
-    /// One entry for each CPU the container ever had. CPUs that it has no longer keep their
-    /// counters, and count in the sum, as an offline CPU's do in the kernel.
-    cpus: Vec<CpuCounters>,
+    /// The part of it that is not shown yet: usage beyond the capacity of its time.
+    held: CpuTime,
+    /// Usage beyond the capacity of the age that was known at first, microseconds.
+    unearned: u64,
+    /// By the kernel's number, each CPU the container ever had. CPUs that it has no longer keep
+    /// their counters, and count in the sum, as an offline CPU's do in the kernel.
+    cpus: BTreeMap<u32, CpuCounters>,
 }
 
 impl CpuAccount {
     /// Starts at `now` with a container that lived for `age` microseconds with today's `cpus`.
     pub fn new(now: u64, age: u64, cpus: &Cpus, used: CpuTime) -> Self {
         let mut account = Self {
-            at: now.saturating_sub(age),
-            capacity: cpus.quota(),
-            used: CpuTime::default(),
-            debt: 0,
-            cpus: Vec::new(),
+            at: now,
+            since: cpus.clone(),
+            used,
+            held: CpuTime::default(),
+            unearned: used.total(),
+            cpus: BTreeMap::new(),
         };
-        account.sample(now, cpus, used);
-        // What a longer life with other limits left behind says nothing about the time to come.
-        account.debt = 0;
+        // Usage beyond today's capacity is that of a longer life, or one with other limits.
+        account.spread(used, 0);
+        account.age_by(age);
         account
     }
 
-    /// Brings the counters to `now`, microseconds since boot. A sample that is older than the
-    /// last, as racing readers can bring it, changes nothing but the highest usage.
-    pub fn sample(&mut self, now: u64, cpus: &Cpus, used: CpuTime) {
-        let highest = self.used.highest(used);
-        let gained = highest.since(self.used);
-        if cpus.quota() != self.capacity {
-            // Usage beyond the old limit may have been within the new one.
-            self.debt = 0;
-        }
-        let elapsed = now.saturating_sub(self.at);
-        let capacity = part(elapsed, self.capacity, 1_000_000);
-        let spent = gained.total();
-        let idle = capacity.saturating_sub(spent + self.debt);
-        // A period's quota may fall on either side of a sample. That much is remembered and
-        // taken off later idle time; more is the sign of another limit, not of a debt.
-        let overdrawn = (spent + self.debt).saturating_sub(capacity);
-        self.debt = overdrawn.min(cpus.quota());
-        self.spread(cpus, gained, idle);
-        self.used = highest;
-        self.at = self.at.max(now);
-        self.capacity = cpus.quota();
+    /// The container turned out to be older than it was taken for, by so many microseconds.
+    pub fn age_by(&mut self, micros: u64) {
+        let earned = part(micros, self.since.quota(), MICROS_PER_SECOND);
+        let idle = earned.saturating_sub(self.unearned);
+        self.unearned = self.unearned.saturating_sub(earned);
+        self.spread(CpuTime::default(), idle);
     }
 
-    /// Adds `used` and `idle` to the CPUs by their share in the capacity.
-    fn spread(&mut self, cpus: &Cpus, used: CpuTime, idle: u64) {
-        let count = cpus.count();
-        if self.cpus.len() < count {
-            self.cpus.resize(count, CpuCounters::default());
-        }
+    /// Brings the counters to `now`, microseconds since boot, and remembers `cpus` for the time to
+    /// come. A sample that is older than the last, as racing readers can bring it, changes nothing
+    /// but the highest usage.
+    pub fn sample(&mut self, now: u64, cpus: &Cpus, used: CpuTime) {
+        let highest = self.used.highest(used);
+        let gained = highest.since(self.used).plus(self.held);
+        let elapsed = now.saturating_sub(self.at);
+        let capacity = part(elapsed, self.since.quota(), MICROS_PER_SECOND);
+        // A period's quota may fall on either side of a sample. So much is shown later, in the
+        // place of idle time; more is the sign of another limit.
+        let overdrawn = gained.total().saturating_sub(capacity);
+        let held = overdrawn.min(cpus.quota());
+        let shown = gained.scaled(gained.total() - held, gained.total());
+        self.spread(shown, capacity.saturating_sub(shown.total()));
+        self.held = gained.since(shown);
+        self.used = highest;
+        self.at = self.at.max(now);
+        self.since = cpus.clone();
+    }
+
+    /// Adds `used` and `idle` to the CPUs that the container has had, by their share in the
+    /// capacity.
+    fn spread(&mut self, used: CpuTime, idle: u64) {
+        let cpus = &self.since;
         // Rounding that hides a fraction of a CPU must not show more than all of the others.
-        let shown = |time: u64| part(time, cpus.capacity(), cpus.quota());
-        let mut left = (
-            shown(used.user),
-            shown(used.nice),
-            shown(used.system),
-            shown(idle),
-        );
+        let mut used_left = used.scaled(cpus.capacity(), cpus.quota());
+        let mut idle_left = part(idle, cpus.capacity(), cpus.quota());
         let mut share_left = cpus.capacity();
-        for (index, cpu) in self.cpus.iter_mut().take(count).enumerate() {
+        for (index, number) in cpus.numbers().iter().enumerate() {
             let share = cpus.share(index);
-            let take = |time: &mut u64| {
-                let taken = part(*time, share, share_left);
-                *time -= taken;
-                taken
-            };
-            cpu.used.user += take(&mut left.0);
-            cpu.used.nice += take(&mut left.1);
-            cpu.used.system += take(&mut left.2);
-            cpu.idle += take(&mut left.3);
+            let taken = used_left.scaled(share, share_left);
+            let idle = part(idle_left, share, share_left);
+            let cpu = self.cpus.entry(*number).or_default();
+            cpu.used = cpu.used.plus(taken);
+            cpu.idle += idle;
+            used_left = used_left.since(taken);
+            idle_left -= idle;
             share_left -= share;
         }
     }
 
-    /// The counters of every CPU the container ever had; the first n are the ones it has now.
-    pub fn cpus(&self) -> &[CpuCounters] {
-        &self.cpus
+    /// The counters of every CPU the container ever had.
+    pub fn all(&self) -> impl Iterator<Item = &CpuCounters> {
+        self.cpus.values()
+    }
+
+    /// The counters of the CPU with the kernel's number `number`.
+    pub fn cpu(&self, number: u32) -> CpuCounters {
+        self.cpus.get(&number).copied().unwrap_or_default()
     }
 
     /// Idle time of all CPUs, microseconds.
     pub fn idle(&self) -> u64 {
-        self.cpus.iter().map(|cpu| cpu.idle).sum()
+        self.all().map(|cpu| cpu.idle).sum()
     }
 }
 
@@ -203,8 +227,8 @@ mod tests {
         let cpus = cpus(1_500_000);
         let mut account = CpuAccount::new(0, 0, &cpus, user(0));
         account.sample(60 * SECOND, &cpus, user(90 * SECOND));
-        assert_eq!(account.cpus()[0].used.user, 60 * SECOND);
-        assert_eq!(account.cpus()[1].used.user, 30 * SECOND);
+        assert_eq!(account.cpu(0).used.user, 60 * SECOND);
+        assert_eq!(account.cpu(1).used.user, 30 * SECOND);
     }
 
     #[test]
@@ -212,28 +236,31 @@ mod tests {
         let cpus = Cpus::new(Some(1_500_000), None, &CpuList::first(8), Rounding::Floor);
         let mut account = CpuAccount::new(0, 0, &cpus, user(0));
         account.sample(60 * SECOND, &cpus, user(90 * SECOND));
-        assert_eq!(
-            account.cpus(),
-            [CpuCounters {
-                used: user(60 * SECOND),
-                idle: 0
-            }]
-        );
+        let full = CpuCounters {
+            used: user(60 * SECOND),
+            idle: 0,
+        };
+        assert_eq!(account.all().collect::<Vec<_>>(), [&full]);
         account.sample(120 * SECOND, &cpus, user(135 * SECOND));
         assert_eq!(account.idle(), 30 * SECOND);
     }
 
     #[test]
-    fn a_burst_is_made_up_for() {
-        let cpus = cpus(SECOND);
+    fn no_cpu_gains_more_than_its_capacity() {
+        let cpus = cpus(1_500_000);
         let mut account = CpuAccount::new(0, 0, &cpus, user(0));
-        account.sample(SECOND, &cpus, user(SECOND + 100_000));
-        account.sample(2 * SECOND, &cpus, user(SECOND + 500_000));
-        assert_eq!(account.idle(), 500_000);
+        // Eleven bursts of a quota of ten periods.
+        account.sample(SECOND, &cpus, user(1_650_000));
+        assert_eq!(account.cpu(0).used.user, SECOND);
+        assert_eq!(account.cpu(1).used.user, SECOND / 2);
+        // What was held is shown as soon as there is room, and nothing is lost.
+        account.sample(2 * SECOND, &cpus, user(1_750_000));
+        let used: u64 = account.all().map(|cpu| cpu.used.total()).sum();
+        assert_eq!((used, account.idle()), (1_750_000, 1_250_000));
     }
 
     #[test]
-    fn a_debt_of_an_earlier_life_is_forgotten() {
+    fn an_earlier_life_owes_nothing() {
         let cpus = cpus(SECOND);
         let mut account = CpuAccount::new(10 * SECOND, 10 * SECOND, &cpus, user(40 * SECOND));
         account.sample(20 * SECOND, &cpus, user(40 * SECOND));
@@ -245,10 +272,40 @@ mod tests {
         let mut account =
             CpuAccount::new(10 * SECOND, 10 * SECOND, &cpus(4 * SECOND), user(SECOND));
         let before = account.idle();
+        let each = account.cpu(3).idle;
         account.sample(11 * SECOND, &cpus(SECOND), user(SECOND));
         account.sample(12 * SECOND, &cpus(SECOND), user(SECOND));
-        assert_eq!(account.cpus().len(), 4);
+        assert_eq!(account.all().count(), 4);
         assert_eq!(account.idle(), before + 4 * SECOND + SECOND);
+        // What was earned at four CPUs does not land on the one that is left.
+        assert_eq!(account.cpu(3).idle, each + SECOND);
+        assert!(account.cpu(0).idle <= 12 * SECOND);
+    }
+
+    #[test]
+    fn an_age_that_is_learnt_later_counts_all_the_same() {
+        let cpus = cpus(SECOND);
+        let known = CpuAccount::new(100 * SECOND, 60 * SECOND, &cpus, user(20 * SECOND));
+        let mut learnt = CpuAccount::new(100 * SECOND, SECOND, &cpus, user(20 * SECOND));
+        learnt.age_by(9 * SECOND);
+        assert_eq!(learnt.idle(), 0);
+        learnt.age_by(50 * SECOND);
+        assert_eq!(learnt, known);
+        assert_eq!(known.idle(), 40 * SECOND);
+    }
+
+    #[test]
+    fn counters_go_with_the_kernels_numbers() {
+        let on = |set: &str| {
+            let set = CpuList::parse(set.as_bytes());
+            Cpus::new(None, Some(&set), &CpuList::first(8), Rounding::Ceil)
+        };
+        let mut account = CpuAccount::new(0, 0, &on("5"), user(0));
+        account.sample(SECOND, &on("2"), user(SECOND));
+        account.sample(3 * SECOND, &on("2"), user(2 * SECOND));
+        let seen = |cpu| (account.cpu(cpu).used.user, account.cpu(cpu).idle);
+        assert_eq!((seen(5), seen(2)), ((SECOND, 0), (SECOND, SECOND)));
+        assert_eq!(seen(0), (0, 0));
     }
 
     #[test]
@@ -273,11 +330,12 @@ mod tests {
                 used.system = system;
                 let before = account.clone();
                 account.sample(now, &cpus(microcpus), used);
-                for (old, new) in before.cpus().iter().zip(account.cpus()) {
+                for number in 0..8 {
+                    let (old, new) = (before.cpu(number), account.cpu(number));
                     prop_assert!(new.idle >= old.idle && new.used.user >= old.used.user);
                     prop_assert!(new.used.system >= old.used.system);
+                    prop_assert!(new.idle - old.idle <= elapsed);
                 }
-                prop_assert!(account.idle() - before.idle() <= elapsed * 8);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! How many CPUs a container has, and which.
 
+use serde::{Deserialize, Serialize};
+
 use crate::parse::{CpuList, MICROCPUS_PER_CPU};
 
 /// How a fractional quota becomes a whole number of CPUs.
@@ -14,10 +16,11 @@ pub enum Rounding {
     Round,
 }
 
-/// The CPUs of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The CPUs of a container, under the kernel's own numbers: what system calls such as
+/// sched_getaffinity(2) and getcpu(2) tell the container must not contradict the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpus {
-    host: CpuList,
+    shown: CpuList,
     microcpus: u64,
     quota_microcpus: u64,
 }
@@ -54,20 +57,30 @@ impl Cpus {
             .map_or(u64::MAX, |quota| quota.max(1))
             .min(most * MICROCPUS_PER_CPU);
         Self {
-            host: allowed.truncated(usize::try_from(count).unwrap_or(usize::MAX)),
+            shown: allowed.truncated(usize::try_from(count).unwrap_or(usize::MAX)),
             microcpus: quota_microcpus.min(count * MICROCPUS_PER_CPU),
             quota_microcpus,
         }
     }
 
-    /// n, the number of CPUs shown; at least 1.
-    pub fn count(&self) -> usize {
-        self.host.len()
+    /// All of the host's.
+    pub fn all(online: &CpuList) -> Self {
+        Self::new(None, None, online, Rounding::Ceil)
     }
 
-    /// The host's numbers of the CPUs shown, in the order in which they are renumbered 0..n.
-    pub fn host(&self) -> &[u32] {
-        self.host.as_slice()
+    /// n, the number of CPUs shown; at least 1.
+    pub fn count(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// The CPUs shown: the first n of those the container may run on.
+    pub fn shown(&self) -> &CpuList {
+        &self.shown
+    }
+
+    /// The numbers of the CPUs shown, ascending.
+    pub fn numbers(&self) -> &[u32] {
+        self.shown.as_slice()
     }
 
     /// c, the CPU time that passes in a unit of wall time, in millionths of a CPU; at most n CPUs.
@@ -81,8 +94,8 @@ impl Cpus {
         self.quota_microcpus
     }
 
-    /// The share of CPU `index` in the capacity, in millionths of a CPU: whole CPUs first, the
-    /// last carries the fraction.
+    /// The share of the CPU at `index` of those shown in the capacity, in millionths of a CPU: whole
+    /// CPUs first, the last carries the fraction.
     pub fn share(&self, index: usize) -> u64 {
         let before = index as u64 * MICROCPUS_PER_CPU;
         self.microcpus.saturating_sub(before).min(MICROCPUS_PER_CPU)
@@ -107,7 +120,10 @@ mod tests {
         assert_eq!((fraction.count(), fraction.capacity()), (2, 1_500_000));
         assert_eq!((fraction.share(0), fraction.share(1)), (1_000_000, 500_000));
         let pinned = cpus(Some(4_000_000), "2,5", Rounding::Ceil);
-        assert_eq!((pinned.host(), pinned.capacity()), (&[2, 5][..], 2_000_000));
+        assert_eq!(
+            (pinned.numbers(), pinned.capacity()),
+            (&[2, 5][..], 2_000_000)
+        );
         assert_eq!(cpus(None, "0-7", Rounding::Ceil).count(), 8);
     }
 

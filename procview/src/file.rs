@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A file the view can serve, or for [`File::Pressure`] and [`File::Cpu`] a directory of them.
+/// A file the view can serve, or for [`File::Pressure`], [`File::Cpu`] and [`File::Node`] a directory of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum File {
     /// `/proc/cpuinfo`
@@ -28,11 +28,13 @@ pub enum File {
     Pressure,
     /// `/sys/devices/system/cpu`
     Cpu,
+    /// `/sys/devices/system/node`
+    Node,
 }
 
 impl File {
     /// Every file, in the order of its path.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Cpuinfo,
         Self::Diskstats,
         Self::Loadavg,
@@ -44,7 +46,18 @@ impl File {
         Self::Vmstat,
         Self::Pressure,
         Self::Cpu,
+        Self::Node,
     ];
+
+    /// Whether it is a directory.
+    pub fn is_dir(self) -> bool {
+        matches!(self, Self::Pressure | Self::Cpu | Self::Node)
+    }
+
+    /// Whether it is one of sysfs, and not of procfs.
+    pub fn is_sysfs(self) -> bool {
+        self.path().starts_with("sys/")
+    }
 
     /// The name users know the file by, the last part of its path.
     pub fn name(self) -> &'static str {
@@ -66,6 +79,7 @@ impl File {
             Self::Vmstat => "proc/vmstat",
             Self::Pressure => "proc/pressure",
             Self::Cpu => "sys/devices/system/cpu",
+            Self::Node => "sys/devices/system/node",
         }
     }
 }

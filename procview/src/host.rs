@@ -4,10 +4,12 @@
 //! adds is there too, with 0 for a value.
 
 mod cpuinfo;
+mod diskstats;
 mod meminfo;
 
 pub use cpuinfo::HostCpuinfo;
 pub(crate) use cpuinfo::{CpuBlock, CpuValue, Paragraph, key_value};
+pub use diskstats::{HostDisk, HostDiskstats};
 pub use meminfo::{HostMeminfo, MeminfoLine};
 
 use crate::parse::{lines, number, words};
@@ -18,6 +20,15 @@ pub fn boot_time(stat: &[u8]) -> u64 {
         .find_map(|line| line.strip_prefix(b"btime "))
         .and_then(|value| number(value.trim_ascii()))
         .unwrap_or(0)
+}
+
+/// MemTotal of a memory node's `meminfo`, `Node 0 MemTotal: 1 kB`, in bytes; 0 if there is none.
+pub fn node_total(meminfo: &[u8]) -> u64 {
+    let total = lines(meminfo).find_map(|line| {
+        let mut words = words(line).skip(2);
+        (words.next()? == b"MemTotal:").then(|| number(words.next()?))?
+    });
+    total.unwrap_or(0).saturating_mul(1024)
 }
 
 /// The first `count` lines of `text`, newlines included: the header of `/proc/slabinfo`.
@@ -52,6 +63,15 @@ mod tests {
             1_795_366_241
         );
         assert_eq!(boot_time(b"cpu 1 2\nbtime"), 0);
+    }
+
+    #[test]
+    fn a_nodes_memory_is_found() {
+        assert_eq!(
+            node_total(b"Node 0 MemTotal:        8 kB\nNode 0 MemFree: 1 kB\n"),
+            8192
+        );
+        assert_eq!(node_total(b"Node 0 MemTotal:\n"), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!   (cgroup files,                            account  used and idle time that never goes back
 //!    /proc/<pid>)                             load     load averages
 //!                                             memory   limits, what is free, what is available
+//!                                             numa     on which memory nodes
 //!   host's files ---- host ----> templates           \
 //!                                                     render ---> /proc/meminfo, /proc/stat, ...
 //! ```
@@ -18,5 +19,6 @@ pub mod file;
 pub mod host;
 pub mod load;
 pub mod memory;
+pub mod numa;
 pub mod parse;
 pub mod render;

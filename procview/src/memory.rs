@@ -12,8 +12,11 @@ const SMALLEST: u64 = 4096;
 /// One cgroup of the chain from the container's own to the root.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryLevel {
-    /// Limit in bytes.
-    pub limit: u64,
+    /// Limit in bytes, if there is one.
+    pub limit: Option<u64>,
+    /// The usage in bytes from which on the kernel slows the cgroup down and takes memory back, if there is
+    /// one (v2 `memory.high`). It is not what a program may use in the end, but what is free of trouble.
+    pub high: Option<u64>,
     /// Charged memory in bytes.
     pub usage: u64,
     /// The part of the usage that the kernel gives back under pressure: file cache on the LRU
@@ -22,36 +25,44 @@ pub struct MemoryLevel {
 }
 
 impl MemoryLevel {
-    fn free(&self) -> u64 {
-        self.limit.saturating_sub(self.usage)
+    /// What may be charged, at most what the host has: more is not there.
+    fn room(&self, host: u64) -> Option<u64> {
+        let limits = self.limit.into_iter().chain(self.high);
+        Some(limits.min()?.min(host))
     }
 
-    fn available(&self) -> u64 {
+    fn free(&self, host: u64) -> Option<u64> {
+        Some(self.room(host)?.saturating_sub(self.usage))
+    }
+
+    fn available(&self, host: u64) -> Option<u64> {
         // As the kernel adds them: usage above the limit is not free, but what can be reclaimed
         // of it is not lost either.
-        self.limit
-            .saturating_add(self.reclaimable)
-            .saturating_sub(self.usage)
+        let room = self.room(host)?.saturating_add(self.reclaimable);
+        Some(room.saturating_sub(self.usage))
     }
 }
 
-/// Swap of a container in bytes; `free <= total`.
+/// Swap of a container in bytes; `used <= total`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swap {
     /// Size.
     pub total: u64,
-    /// Used part.
+    /// What is not free, since the container or others under a shared limit use it.
     pub used: u64,
 }
 
 impl Swap {
-    /// `limit` is the smallest over the cgroup and its ancestors, `host` the host's SwapTotal.
-    /// What is used is there, whatever a limit that was lowered later says.
-    pub fn new(limit: Option<u64>, used: u64, host: u64) -> Self {
+    /// `limit` is the smallest over the cgroup and its ancestors, `free` what is left of the one that has
+    /// least left, `used` what the container itself uses, `host` the host's SwapTotal. What is used is
+    /// there, whatever a limit that was lowered later says.
+    pub fn new(limit: Option<u64>, free: Option<u64>, used: u64, host: u64) -> Self {
         let used = used.min(host);
+        let total = limit.unwrap_or(host).min(host).max(used);
+        let free = free.unwrap_or(total).min(total - used);
         Self {
-            total: limit.unwrap_or(host).min(host).max(used),
-            used,
+            total,
+            used: total - free,
         }
     }
 
@@ -61,13 +72,13 @@ impl Swap {
     }
 }
 
-/// Huge pages of the default size, counted in pages.
+/// Huge pages of the default size, counted in pages; `free <= total`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HugePages {
     /// Limit, at most what the host has.
     pub total: u64,
-    /// Used pages.
-    pub used: u64,
+    /// What of them is left, at most what the host has free.
+    pub free: u64,
 }
 
 /// The memory of a container in bytes. `total >= available >= free` always holds.
@@ -83,6 +94,8 @@ pub struct Memory {
     pub stat: MemoryStat,
     /// Swap.
     pub swap: Swap,
+    /// The swap that the container itself uses, bytes.
+    pub swapped: u64,
     /// Huge pages, if the hugetlb controller is there.
     pub huge_pages: HugePages,
     /// Percentage of the memory that counts towards CommitLimit (`vm.overcommit_ratio`).
@@ -90,16 +103,19 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// `levels` are those with a limit. Siblings under a shared limit count, so each of them can
-    /// be the one that runs out first. Without any limit the host itself is the only level.
+    /// Siblings under a shared limit count, so each of `levels` can be the one that runs out first.
+    /// Without any limit the host itself is the only level.
     pub fn new(levels: &[MemoryLevel], host: &HostMeminfo) -> Self {
-        let host_total = host.get("MemTotal");
-        let smallest = |value: fn(&MemoryLevel) -> u64| levels.iter().map(value).min();
+        let host_total = host.get("MemTotal").max(SMALLEST);
+        let limit = levels.iter().filter_map(|level| level.limit).min();
         // No machine has no memory: readers divide by this.
-        let total = smallest(|level| level.limit)
-            .unwrap_or(host_total)
-            .max(SMALLEST)
-            .min(host_total.max(SMALLEST));
+        let total = limit.unwrap_or(host_total).clamp(SMALLEST, host_total);
+        let smallest = |value: fn(&MemoryLevel, u64) -> Option<u64>| {
+            levels
+                .iter()
+                .filter_map(|level| value(level, host_total))
+                .min()
+        };
         let free = smallest(MemoryLevel::free).unwrap_or_else(|| host.get("MemFree"));
         let available =
             smallest(MemoryLevel::available).unwrap_or_else(|| host.get("MemAvailable"));
@@ -125,22 +141,55 @@ mod tests {
         HostMeminfo::parse(b"MemTotal: 1048576 kB\nMemFree: 524288 kB\nMemAvailable: 786432 kB\n")
     }
 
+    fn level(limit: u64, usage: u64, reclaimable: u64) -> MemoryLevel {
+        MemoryLevel {
+            limit: Some(limit * MIB),
+            high: None,
+            usage: usage * MIB,
+            reclaimable: reclaimable * MIB,
+        }
+    }
+
     #[test]
     fn a_sibling_can_use_the_shared_limit_up() {
-        let own = MemoryLevel {
-            limit: 512 * MIB,
-            usage: 100 * MIB,
-            reclaimable: 50 * MIB,
-        };
-        let pod = MemoryLevel {
-            limit: 600 * MIB,
-            usage: 590 * MIB,
-            reclaimable: 60 * MIB,
-        };
-        let memory = Memory::new(&[own, pod], &host());
+        let memory = Memory::new(&[level(512, 100, 50), level(600, 590, 60)], &host());
         assert_eq!(memory.total, 512 * MIB);
         assert_eq!(memory.free, 10 * MIB);
         assert_eq!(memory.available, 70 * MIB);
+    }
+
+    #[test]
+    fn a_limit_above_the_hosts_memory_is_the_hosts_memory() {
+        let memory = Memory::new(&[level(40 << 10, 300, 100)], &host());
+        assert_eq!(
+            (memory.total, memory.free, memory.available),
+            (1024 * MIB, 724 * MIB, 824 * MIB)
+        );
+    }
+
+    #[test]
+    fn what_is_above_memory_high_is_not_free() {
+        let high = MemoryLevel {
+            high: Some(300 * MIB),
+            ..level(512, 100, 50)
+        };
+        let memory = Memory::new(&[high], &host());
+        assert_eq!(
+            (memory.total, memory.free, memory.available),
+            (512 * MIB, 200 * MIB, 250 * MIB)
+        );
+        // Without a limit it is the host's memory of which that much is free.
+        let memory = Memory::new(
+            &[MemoryLevel {
+                limit: None,
+                ..high
+            }],
+            &host(),
+        );
+        assert_eq!(
+            (memory.total, memory.free, memory.available),
+            (1024 * MIB, 200 * MIB, 250 * MIB)
+        );
     }
 
     #[test]
@@ -154,16 +203,22 @@ mod tests {
 
     #[test]
     fn swap_is_at_least_what_is_used() {
-        let swap = Swap::new(Some(0), 5 * MIB, 64 * MIB);
+        let swap = Swap::new(Some(0), Some(0), 5 * MIB, 64 * MIB);
         assert_eq!((swap.total, swap.free()), (5 * MIB, 0));
-        assert_eq!(Swap::new(None, 0, 64 * MIB).total, 64 * MIB);
-        assert_eq!(Swap::new(Some(u64::MAX), 0, 64 * MIB).total, 64 * MIB);
+        assert_eq!(Swap::new(None, None, 0, 64 * MIB).total, 64 * MIB);
+        assert_eq!(Swap::new(Some(u64::MAX), None, 0, 64 * MIB).total, 64 * MIB);
+    }
+
+    #[test]
+    fn a_sibling_can_use_the_shared_swap_up() {
+        let swap = Swap::new(Some(32 * MIB), Some(6 * MIB), MIB, 64 * MIB);
+        assert_eq!((swap.total, swap.free()), (32 * MIB, 6 * MIB));
     }
 
     proptest! {
         #[test]
-        fn the_order_always_holds(levels in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..6)) {
-            let levels: Vec<_> = levels.into_iter().map(|(limit, usage, reclaimable)| MemoryLevel { limit, usage, reclaimable }).collect();
+        fn the_order_always_holds(levels in proptest::collection::vec((any::<Option<u64>>(), any::<Option<u64>>(), any::<u64>(), any::<u64>()), 0..6)) {
+            let levels: Vec<_> = levels.into_iter().map(|(limit, high, usage, reclaimable)| MemoryLevel { limit, high, usage, reclaimable }).collect();
             let memory = Memory::new(&levels, &host());
             prop_assert!(memory.total >= memory.available && memory.available >= memory.free);
             prop_assert!(memory.total <= 1024 * MIB);

@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=cache.sh
 . "$(dirname "$(readlink -f "$0")")/cache.sh"
 
-SMALL=(busybox-static iproute2 procps python3-minimal python3-psutil sysstat util-linux)
+SMALL=(busybox-static iproute2 procps python3 python3-psutil sysstat util-linux)
 CLIENTS=("${SMALL[@]}" htop nodejs openjdk-17-jre-headless prometheus-node-exporter stress-ng)
 TOOLS=(busybox-static iproute2 libseccomp2 procps util-linux)
 GUEST=("${SMALL[@]}" containerd crun e2fsprogs runc)

@@ -255,7 +255,7 @@ impl Group {
             Layout::V2 => ("cpu", "cpu.stat"),
             Layout::V1(_) => ("cpuacct", "cpuacct.usage"),
         };
-        Ok(self.dir(&self.layout.tree(controller)?).join(file))
+        self.file(controller, file)
     }
 
     /// Brings a process in.
@@ -269,6 +269,14 @@ impl Group {
             .try_for_each(|file| write(file, &pid.to_string()))
     }
 
+    /// The path of one of its files, in the v2 hierarchy for the controller `unified`.
+    ///
+    /// # Errors
+    /// If there is no such hierarchy.
+    pub fn file(&self, controller: &str, file: &str) -> Result<PathBuf> {
+        Ok(self.dir(&self.layout.tree(controller)?).join(file))
+    }
+
     /// The layout of the machine.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -280,7 +288,7 @@ impl Group {
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self, controller: &str, file: &str) -> Result<String> {
-        read(self.dir(&self.layout.tree(controller)?).join(file))
+        read(self.file(controller, file)?)
     }
 
     /// Writes one of its files.
@@ -288,7 +296,7 @@ impl Group {
     /// # Errors
     /// If the kernel refuses.
     pub fn write(&self, controller: &str, file: &str, text: &str) -> Result<()> {
-        write(&self.dir(&self.layout.tree(controller)?).join(file), text)
+        write(&self.file(controller, file)?, text)
     }
 
     /// The files to write a process's number to, to bring it in.
@@ -297,6 +305,59 @@ impl Group {
         let trees = self.layout.trees();
         let files = trees.iter().map(|tree| self.dir(tree).join("cgroup.procs"));
         files.collect()
+    }
+
+    /// Removes it, once its processes have ended, and makes it again at once, as a runtime does that starts a
+    /// container anew under its old id.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn remake(&self, limits: &Limits) -> Result<()> {
+        self.remake_around(limits, || ())
+    }
+
+    /// The same, where `end` ends what runs in it.
+    ///
+    /// # Errors
+    /// As for [`remake`](Self::remake).
+    pub fn remake_around(&self, limits: &Limits, end: impl FnOnce()) -> Result<()> {
+        end();
+        for tree in self.layout.trees() {
+            wait_for("a cgroup to be removed", || {
+                Ok(fs::remove_dir(self.dir(&tree)).is_ok().then_some(()))
+            })?;
+        }
+        self.make()?;
+        self.set(limits)
+    }
+
+    /// Whether no process is in it.
+    ///
+    /// # Errors
+    /// If the group cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        for file in self.procs() {
+            if !read(file)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same group on a machine that has not the hierarchy called `name`: who enters it stays where he
+    /// is there.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self {
+            layout: self.layout.without(name),
+            path: self.path.clone(),
+        }
+    }
+
+    /// The files to write a process's number to, to bring it to the root group.
+    #[must_use]
+    pub fn parent_procs(&self) -> Vec<PathBuf> {
+        Self::root(&self.layout).procs()
     }
 
     /// Whether a process is in it, in every hierarchy.

@@ -17,6 +17,22 @@ use crate::cgroup::Layout;
 /// takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Major and minor number of the running kernel.
+///
+/// # Errors
+/// If it does not tell.
+pub fn kernel() -> Result<(u32, u32)> {
+    let release = read("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    let mut next = || {
+        numbers
+            .next()
+            .context("no kernel release")?
+            .context("a kernel release")
+    };
+    Ok((next()?, next()?))
+}
+
 /// What a test cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use procview::parse::CpuList;
 use procview_tests::container::Shown;
+use procview_tests::machine::read;
 
 /// 300 MiB and one CPU.
 const KIB: u64 = 300 * 1024;
@@ -80,7 +82,6 @@ fn programs_count_one_cpu() -> Result<()> {
     };
     for command in [
         "getconf _NPROCESSORS_ONLN",
-        "getconf _NPROCESSORS_CONF",
         "grep -c ^processor /proc/cpuinfo",
         "grep -c '^cpu[0-9]' /proc/stat",
         "lscpu --parse=CPU | grep -vc '#'",
@@ -88,15 +89,42 @@ fn programs_count_one_cpu() -> Result<()> {
     ] {
         assert_eq!(container.exec(command)?.trim(), "1", "{command}");
     }
+    // By these programs size arrays that the kernel indexes: they tell the kernel's number.
+    let machine = read("/sys/devices/system/cpu/possible")?;
+    let possible = CpuList::parse(machine.as_bytes()).len().to_string();
+    for command in ["getconf _NPROCESSORS_CONF", "nproc --all"] {
+        assert_eq!(container.exec(command)?.trim(), possible, "{command}");
+    }
     let lscpu = container.exec("lscpu")?;
-    assert_eq!(word(&lscpu, "CPU(s):", 1)?, "1", "{lscpu}");
     assert_eq!(word(&lscpu, "Socket(s):", 1)?, "1", "{lscpu}");
     assert_eq!(word(&lscpu, "On-line CPU(s) list:", 3)?, "0", "{lscpu}");
-    // The affinity of a process is no file: where a system has 1 or 2 CPUs, nproc takes the
-    // larger of the two even with --all.
-    let container = Shown::new_on_last_cpu(KIB * 1024)?.context("ran before")?;
-    assert_eq!(container.exec("nproc --all")?.trim(), "1");
-    assert_eq!(container.exec("nproc")?.trim(), "1");
+    assert_eq!(word(&lscpu, "NUMA node0 CPU(s):", 3)?, "0", "{lscpu}");
+    Ok(())
+}
+
+#[test]
+fn programs_find_the_cpu_that_a_container_is_pinned_to() -> Result<()> {
+    let Some(container) = Shown::new_on_last_cpu(KIB * 1024)? else {
+        return Ok(());
+    };
+    let online = CpuList::parse(read("/sys/devices/system/cpu/online")?.as_bytes());
+    let last = online.as_slice().last().context("no CPU")?.to_string();
+    for (command, said) in [
+        ("nproc", "1"),
+        ("getconf _NPROCESSORS_ONLN", "1"),
+        ("cat /sys/devices/system/cpu/online", last.as_str()),
+        ("lscpu --parse=CPU | grep -v '#'", &last),
+        (
+            "taskset -c $(cat /sys/devices/system/cpu/online) nproc",
+            "1",
+        ),
+        (
+            "python3 -c 'import os; print(*os.sched_getaffinity(0))'",
+            &last,
+        ),
+    ] {
+        assert_eq!(container.exec(command)?.trim(), said, "{command}");
+    }
     Ok(())
 }
 

@@ -16,7 +16,15 @@ fn runs_on(kernel: &str) -> Result<()> {
         swap: Some(64),
         seconds: 900,
     };
-    guest.run_tests(&["view", "files", "containers", "clients"])
+    guest.run_tests(&[
+        "view",
+        "files",
+        "reading",
+        "pressure",
+        "containers",
+        "clients",
+        "stress",
+    ])
 }
 
 #[test]

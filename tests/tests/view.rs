@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use procview::parse::CpuList;
 use procview_tests::agent::Agent;
 use procview_tests::cgroup::{Group, Limits, Pod};
 use procview_tests::machine::{Machine, Need, read, wait_for};
@@ -36,35 +37,63 @@ fn kilobytes(group: &Group, agent: &Agent, key: &str) -> Result<u64> {
 }
 
 /// The CPUs that every file shows; an error if they do not agree.
-fn cpus(group: &Group, agent: &Agent) -> Result<usize> {
-    let online = read_in(group, agent.file("/sys/devices/system/cpu/online"))?;
+fn cpus(group: &Group, agent: &Agent) -> Result<CpuList> {
+    let list = |path: &str| {
+        Ok::<_, anyhow::Error>(CpuList::parse(read_in(group, agent.file(path))?.as_bytes()))
+    };
     let stat = read_in(group, agent.file("/proc/stat"))?;
     let info = read_in(group, agent.file("/proc/cpuinfo"))?;
-    let names = run_in(
-        group,
-        &[
-            "ls",
-            &agent.file("/sys/devices/system/cpu").to_string_lossy(),
-        ],
-    )?;
-    let is_cpu = |name: &str| {
-        name.strip_prefix("cpu")
-            .is_some_and(|rest| rest.parse::<usize>().is_ok())
+    let dir = |path: &str| {
+        let path = agent.file(path);
+        run_in(group, &["ls".as_ref(), path.as_os_str()])
     };
-    let count = names.lines().filter(|name| is_cpu(name)).count();
-    let expected = match count {
-        1 => "0\n".to_owned(),
-        _ => format!("0-{}\n", count.saturating_sub(1)),
+    let numbers = |names: &mut dyn Iterator<Item = &str>| -> CpuList {
+        names
+            .filter_map(|name| name.strip_prefix("cpu")?.parse().ok())
+            .collect()
     };
-    ensure!(online == expected, "{count} directories, online {online}");
-    let of_stat = stat
-        .lines()
-        .filter(|line| is_cpu(line.split(' ').next().unwrap_or_default()))
-        .count();
-    ensure!(of_stat == count, "{count} directories, stat {stat}");
-    let of_info = info.matches("processor\t").count();
-    ensure!(of_info == count, "{count} directories, cpuinfo {info}");
-    Ok(count)
+    let online = list("/sys/devices/system/cpu/online")?;
+    let processors = info.lines().filter_map(|line| {
+        line.strip_prefix("processor")?
+            .split(": ")
+            .nth(1)?
+            .parse()
+            .ok()
+    });
+    for (what, cpus) in [
+        ("present", list("/sys/devices/system/cpu/present")?),
+        (
+            "directories",
+            numbers(&mut dir("/sys/devices/system/cpu")?.lines()),
+        ),
+        (
+            "stat",
+            numbers(&mut stat.lines().filter_map(|line| line.split(' ').next())),
+        ),
+        ("cpuinfo", processors.collect()),
+        ("node0", list("/sys/devices/system/node/node0/cpulist")?),
+    ] {
+        ensure!(cpus == online, "online {online:?}, {what} {cpus:?}");
+    }
+    ensure!(
+        list("/sys/devices/system/cpu/possible")?
+            == CpuList::parse(read("/sys/devices/system/cpu/possible")?.as_bytes()),
+        "possible is not the kernel's"
+    );
+    // The kernel says the same of where a process may run.
+    let status = run_in(group, &["grep", "Cpus_allowed_list", "/proc/self/status"])?;
+    let mask = CpuList::parse(
+        status
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    ensure!(
+        online.without(&mask).is_empty(),
+        "online {online:?}, mask {mask:?}"
+    );
+    Ok(online)
 }
 
 #[test]
@@ -94,7 +123,7 @@ fn the_root_group_sees_the_machine() -> Result<()> {
     let root = Group::root(machine.layout());
     let total = number(&read("/proc/meminfo")?, "MemTotal", 1)?;
     assert_eq!(kilobytes(&root, &agent, "MemTotal")?, total);
-    assert_eq!(cpus(&root, &agent)?, machine.cpus()?);
+    assert_eq!(cpus(&root, &agent)?.len(), machine.cpus()?);
     let cpuinfo = read_in(&root, agent.file("/proc/cpuinfo"))?;
     assert_eq!(
         cpuinfo.lines().count(),
@@ -158,7 +187,7 @@ fn a_limit_of_the_pod_is_a_limit_of_its_containers() -> Result<()> {
     let group = pod.container(&Limits::default())?;
     let sibling = pod.container(&Limits::default())?;
     assert_eq!(kilobytes(&group, &agent, "MemTotal")?, 100 * 1024);
-    assert_eq!(cpus(&group, &agent)?, 1);
+    assert_eq!(cpus(&group, &agent)?.len(), 1);
     // What one uses the other has not.
     let before = kilobytes(&group, &agent, "MemFree")?;
     let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); read y";
@@ -178,17 +207,18 @@ fn cpus_are_quota_and_cpuset() -> Result<()> {
     let pod = Pod::new(machine.layout())?;
     let host = machine.cpus()?;
     let group = pod.container(&Limits::default())?;
-    assert_eq!(cpus(&group, &agent)?, host);
+    assert_eq!(cpus(&group, &agent)?.len(), host);
     for (quota, expected) in [(0.1, 1), (1.0, 1), (1.5, 2.min(host)), (64.0, host)] {
         group.set(&limits(64 * MIB, quota))?;
-        assert_eq!(cpus(&group, &agent)?, expected, "{quota} CPUs");
+        assert_eq!(cpus(&group, &agent)?.len(), expected, "{quota} CPUs");
     }
     let last = host.saturating_sub(1).to_string();
     group.set(&Limits {
-        cpuset: Some(last),
+        cpuset: Some(last.clone()),
         ..Limits::default()
     })?;
-    assert_eq!(cpus(&group, &agent)?, 1, "one CPU by cpuset");
+    // Under its own number.
+    assert_eq!(cpus(&group, &agent)?, CpuList::parse(last.as_bytes()));
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub const OPT_OUT_KEYS: [&str; 5] = [
 ];
 
 /// The files that every container gets unless asked otherwise.
-pub const DEFAULT_FILES: [File; 8] = [
+pub const DEFAULT_FILES: [File; 9] = [
     File::Cpuinfo,
     File::Diskstats,
     File::Loadavg,
@@ -33,6 +33,7 @@ pub const DEFAULT_FILES: [File; 8] = [
     File::Swaps,
     File::Uptime,
     File::Cpu,
+    File::Node,
 ];
 
 /// Whether a container runtime accepts a mount on the file. runc and crun refuse the container for

@@ -57,10 +57,7 @@ impl Layout {
         Place {
             name: format!("{PARENT}-{}", file.name()),
             host_path: format!("{}/view/{}", self.parent, file.path()),
-            host_path_type: match file {
-                File::Cpu | File::Pressure => "Directory",
-                _ => "File",
-            },
+            host_path_type: if file.is_dir() { "Directory" } else { "File" },
             mount_path: format!("/{}", file.path()),
             propagation: None,
         }

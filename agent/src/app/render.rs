@@ -12,7 +12,7 @@ use crate::serve::fs::{Caller, Fs, Kind, ROOT};
 
 pub(super) fn render(arguments: Render) -> Result<()> {
     let Render { file, pid, node } = arguments;
-    start_log(&Log::warnings());
+    let _log = start_log(&Log::warnings());
     let (_, view) = node::open(&node)?;
     if !node.proc.join(pid.to_string()).exists() {
         bail!(

@@ -15,7 +15,7 @@ use crate::report::{event, http};
 
 pub(super) fn check(arguments: Check) -> Result<()> {
     let Check { place, proc, log } = arguments;
-    start_log(&log);
+    let _log = start_log(&log);
     let Place { parent, node, pod } = place;
     told(
         node,
@@ -25,9 +25,10 @@ pub(super) fn check(arguments: Check) -> Result<()> {
 }
 
 pub(super) fn run(arguments: Run) -> Result<()> {
-    start_log(&arguments.service.log);
+    let ends = Ends::new()?;
+    let _log = start_log(&arguments.service.log);
     let Place { node, pod, .. } = arguments.place.clone();
-    told(node, pod, run_view(arguments))
+    told(node, pod, run_view(arguments, ends))
 }
 
 /// Says what went wrong on the node, too, if it is known which one that is.
@@ -38,15 +39,15 @@ fn told(node: Option<String>, pod: Option<String>, result: Result<()>) -> Result
     result
 }
 
-fn run_view(arguments: Run) -> Result<()> {
+fn run_view(arguments: Run, ends: Ends) -> Result<()> {
     let Run {
         place: Place { parent, .. },
         listen,
         service: Service { files, node, .. },
     } = arguments;
-    let ends = Ends::new()?;
     preflight::process()?;
-    let (registry, view) = node::open(&node)?;
+    let (containers, view) = node::open(&node)?;
+    let cgroup = containers.registry.layout().describe();
     let fs = file_system(view, &files)?;
     let metrics = Arc::clone(fs.metrics());
     let listener =
@@ -56,14 +57,13 @@ fn run_view(arguments: Run) -> Result<()> {
     preflight::sharing(&parent)?;
     let dir = prepare(&parent.join("view"))?;
     placeholder::write(&fs, &dir)?;
-    node::tick_for_ever(Arc::clone(&registry), Arc::clone(&metrics))?;
+    containers.follow(Arc::clone(&metrics))?;
     let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
 
     let health = Arc::new(Health::new(&dir));
     health.read()?;
     preflight::seen(&node.proc, &dir, &serving.device)?;
     Arc::clone(&health).watch()?;
-    let cgroup = registry.layout().describe();
     http::serve(
         listener,
         http::router(Arc::new(http::Shared { health, metrics })),

@@ -20,14 +20,15 @@ pub(super) fn serve(arguments: Serve) -> Result<()> {
         view: dir,
         service: Service { files, log, node },
     } = arguments;
-    start_log(&log);
     let ends = Ends::new()?;
+    let _log = start_log(&log);
     let dir = prepare(&dir)?;
-    let (registry, view) = node::open(&node)?;
+    let (containers, view) = node::open(&node)?;
+    let cgroup = containers.registry.layout().describe();
     let fs = file_system(view, &files)?;
-    node::tick_for_ever(Arc::clone(&registry), Arc::clone(fs.metrics()))?;
+    containers.follow(Arc::clone(fs.metrics()))?;
     let serving = Serving::start(&dir, fs, &node.proc, &ends)?;
-    tracing::info!(view = %dir.display(), cgroup = registry.layout().describe(), "serving");
+    tracing::info!(view = %dir.display(), cgroup, "serving");
     serving.wait(ends)
 }
 

@@ -3,30 +3,35 @@
 //! Whose view it is is a parameter of every operation ([`Caller`]), so the same file system
 //! serves a view by caller and one by container.
 
+mod budget;
 mod cpu_dir;
 mod error;
 mod handle;
 mod node;
+mod numa_dir;
 mod trigger;
 
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use cpu_dir::is_cpu;
-pub use cpu_dir::{CpuDir, CpuNumbers};
+pub use cpu_dir::{CpuDir, Shown};
 pub use error::FsError;
 pub use handle::Handles;
-pub use node::{Attributes, Entry, FixedDir, Kind, Node, Nodes};
+pub use node::{Attributes, Entry, FixedDir, Kind, Node, Nodes, Sight};
+pub use numa_dir::{NumaDir, NumaEntry};
 use procview::file::{File, Resource};
+use procview::numa::Nodes as NumaNodes;
 
 use crate::clock;
 use crate::report::metrics::Metrics;
-use crate::view::cgroup::pressure_file;
 use crate::view::{Owner, View};
+use budget::Budgets;
 use handle::OpenFile;
-use trigger::Triggers;
-pub use trigger::{Readiness, Wake};
+pub use trigger::{Answer, Readiness, Wake};
+use trigger::{Order, Triggers};
 
 /// The inode number of the mount's root.
 pub const ROOT: u64 = FixedDir::Root as u64 + 1;
@@ -80,6 +85,7 @@ pub struct Fs {
     view: View,
     nodes: Nodes,
     handles: Handles,
+    budgets: Budgets,
     triggers: Triggers,
     metrics: Arc<Metrics>,
 }
@@ -98,16 +104,24 @@ impl Fs {
         let offered = files
             .iter()
             .copied()
-            .filter(|file| *file == File::Cpu || host.has(file.path()))
+            .filter(|file| host.has(file.path()))
             .collect();
-        let cpu_dir = CpuDir::new(host.cpu_dir());
+        let dirs = (CpuDir::new(host.cpu_dir()), NumaDir::new(host.node_dir()));
         let size = |file: File| {
             let text = host.text(file.path()).unwrap_or_default();
             u64::try_from(text.len()).unwrap_or(u64::MAX / 4)
         };
         Ok(Self {
-            nodes: Nodes::new(offered, resources, cpu_dir, size),
+            nodes: Nodes::new(
+                offered,
+                resources,
+                dirs,
+                host.pages().base,
+                view.possible(),
+                size,
+            ),
             handles: Handles::new(clock::boottime()),
+            budgets: Budgets::default(),
             triggers: Triggers::start()?,
             metrics: Arc::default(),
             view,
@@ -119,26 +133,31 @@ impl Fs {
         &self.metrics
     }
 
-    fn owner(&self, caller: &Caller) -> Owner {
+    /// A file that the kernel does not let anybody map.
+    pub fn unmappable(&self) -> PathBuf {
+        self.view.host().cpu_dir().join("online")
+    }
+
+    fn owner(&self, caller: &Caller) -> Result<Owner, FsError> {
         match caller {
-            Caller::Thread(tid) => self.view.owner_of(*tid),
-            Caller::Of(owner) => owner.clone(),
+            Caller::Thread(tid) => Ok(self.view.owner_of(*tid)?),
+            Caller::Of(owner) => Ok(owner.clone()),
         }
     }
 
-    /// How `owner` numbers the CPUs of `/sys/devices/system/cpu`.
-    fn cpus_of(&self, owner: &Owner) -> CpuNumbers {
+    /// The CPUs that `owner` is shown.
+    fn cpus_of(&self, owner: &Owner) -> Shown {
         match owner {
             Owner::Container(container) => {
                 let now = clock::boottime();
-                CpuNumbers::Container(container.cpus(now, self.view.host()))
+                Shown::Cpus(container.cpus(now, self.view.host()))
             }
-            Owner::Host => CpuNumbers::Host,
+            Owner::Host => Shown::All,
         }
     }
 
-    fn cpus(&self, caller: &Caller) -> CpuNumbers {
-        self.cpus_of(&self.owner(caller))
+    fn sight<'a>(&'a self, caller: &'a Caller) -> SightOf<'a> {
+        SightOf { fs: self, caller }
     }
 
     /// The entry called `name` in directory `parent`.
@@ -147,7 +166,7 @@ impl Fs {
     /// ENOENT if there is none for this caller, ENOTDIR if `parent` is no directory.
     pub fn lookup(&self, caller: &Caller, parent: u64, name: &str) -> Result<Entry, FsError> {
         let parent = self.nodes.node(parent)?;
-        self.nodes.child(&parent, name, || self.cpus(caller))
+        self.nodes.child(&parent, name, &self.sight(caller))
     }
 
     /// Attributes of inode `ino`.
@@ -156,7 +175,7 @@ impl Fs {
     /// ENOENT for a file that is not there, or not for this caller.
     pub fn attributes(&self, caller: &Caller, ino: u64) -> Result<Attributes, FsError> {
         let node = self.nodes.node(ino)?;
-        self.nodes.attributes(&node, || self.cpus(caller))
+        self.nodes.attributes(&node, &self.sight(caller))
     }
 
     /// The entries of directory `ino`, without `.` and `..`.
@@ -165,7 +184,7 @@ impl Fs {
     /// ENOTDIR if it is no directory, or the error of reading the host's.
     pub fn entries(&self, caller: &Caller, ino: u64) -> Result<Vec<(String, Entry)>, FsError> {
         let node = self.nodes.node(ino)?;
-        self.nodes.children(&node, || self.cpus(caller))
+        self.nodes.children(&node, &self.sight(caller))
     }
 
     /// The target of symbolic link `ino`.
@@ -174,13 +193,19 @@ impl Fs {
     /// EINVAL if it is none.
     pub fn link_target(&self, caller: &Caller, ino: u64) -> Result<Vec<u8>, FsError> {
         let node = self.nodes.node(ino)?;
-        self.nodes.link_target(&node, || self.cpus(caller))
+        self.nodes.link_target(&node, &self.sight(caller))
+    }
+
+    /// Whether `ino` is a pressure file, which can be written.
+    pub fn is_pressure(&self, ino: u64) -> bool {
+        matches!(self.nodes.node(ino), Ok(Node::Pressure(_)))
     }
 
     /// Opens `ino` and returns its handle.
     ///
     /// # Errors
-    /// EACCES for writing to anything but a pressure file, EISDIR for a directory.
+    /// EACCES for writing to anything but a pressure file, EISDIR for a directory, EMFILE for a container that
+    /// has too many files open.
     pub fn open(&self, caller: &Caller, ino: u64, write: bool) -> Result<u64, FsError> {
         let node = self.nodes.node(ino)?;
         match &node {
@@ -189,20 +214,22 @@ impl Fs {
             _ if write => return Err(FsError::ReadOnly),
             _ => {}
         }
-        let owner = self.owner(caller);
+        let owner = self.owner(caller)?;
+        let budget = self.budgets.of(&owner);
         if let Some(file) = node.file() {
             self.metrics.opened(file);
         }
-        Ok(self.handles.insert(OpenFile::new(node, owner)))
+        let open = OpenFile::new(node, owner, budget)?;
+        Ok(self.handles.insert(open))
     }
 
     /// At most `size` bytes of the open file `handle` from `offset`; none at or past its end. A
     /// read at offset 0 renders the file anew, as procfs does; all others belong to the last
     /// rendering. A handle that is not known here, since another process gave it out, renders
-    /// anew as well.
+    /// anew as well. A container that has ended keeps its last text.
     ///
     /// # Errors
-    /// Those of reading the host's own file.
+    /// Those of reading the host's own file, ENODEV if the container ended before the first reading.
     pub fn read(
         &self,
         caller: &Caller,
@@ -211,35 +238,64 @@ impl Fs {
         offset: u64,
         size: u32,
     ) -> Result<Part, FsError> {
-        let known = self.handles.get(handle);
-        let open = match &known {
-            Some(open) => Arc::clone(open),
-            None => Arc::new(OpenFile::new(self.nodes.node(ino)?, self.owner(caller))),
-        };
-        let text = match open.snapshot().filter(|_| offset > 0) {
-            Some(text) => text,
+        let open = match self.handles.get(handle) {
+            Some(open) => open,
             None => {
-                let text = Arc::new(self.render(open.node(), open.owner(), caller)?);
-                if let Some(open) = known {
-                    self.handles.keep(&open, Arc::clone(&text));
-                }
+                let owner = self.owner(caller)?;
+                let budget = self.budgets.of(&owner);
+                Arc::new(OpenFile::passing(self.nodes.node(ino)?, owner, budget))
+            }
+        };
+        let kept = open.snapshot();
+        if let Some(text) = kept.as_ref().filter(|_| offset > 0) {
+            return Ok(Part::new(Arc::clone(text), offset, size));
+        }
+        let text = match (self.render(open.node(), open.owner(), caller), kept) {
+            (Ok(text), _) => {
+                let text = Arc::new(text);
+                open.keep(&text);
                 text
             }
+            (Err(FsError::Gone), Some(kept)) => kept,
+            (Err(error), _) => return Err(error),
         };
         Ok(Part::new(text, offset, size))
     }
 
     fn render(&self, node: &Node, owner: &Owner, caller: &Caller) -> Result<Vec<u8>, FsError> {
         let now = clock::boottime();
+        self.view.refresh();
+        check_there(owner)?;
         let text = match node {
-            Node::Dir(_) => return Err(FsError::IsDirectory),
-            Node::File(file) => self.view.render(*file, owner, caller.tid(), now),
-            Node::Pressure(resource) => self.view.render_pressure(*resource, owner),
-            Node::Cpu { .. } => {
-                return self.nodes.cpu_text(node, &self.cpus_of(owner));
+            Node::Dir(_) => Err(FsError::IsDirectory),
+            Node::File(file) => {
+                let text = self.view.render(*file, owner, caller.tid(), now);
+                text.map_err(FsError::Host)
             }
+            Node::Pressure(resource) => {
+                let text = self.view.render_pressure(*resource, owner);
+                text.map_err(FsError::Host)
+            }
+            Node::Cpu { .. } => {
+                let online = self.view.host().online_cpus(now);
+                self.nodes.cpu_text(node, &self.cpus_of(owner), &online)
+            }
+            Node::Numa(entry) => self.numa_text(*entry, owner, now),
         };
-        text.map_err(FsError::Host)
+        // What was read of a cgroup while it went is nobody's.
+        check_there(owner)?;
+        text
+    }
+
+    fn numa_text(&self, entry: NumaEntry, owner: &Owner, now: u64) -> Result<Vec<u8>, FsError> {
+        let (node, file) = match entry {
+            NumaEntry::File(file) => (None, file),
+            NumaEntry::NodeFile(node, file) => (Some(node), file),
+            _ => return Err(FsError::IsDirectory),
+        };
+        let host = self.nodes.numa_text(node, file)?;
+        let text = self.view.render_node(node, file, owner, host, now);
+        text.ok_or(FsError::NotFound)
     }
 
     /// The host's own text of `ino`: the answer to a request whose rendering panicked.
@@ -252,40 +308,57 @@ impl Fs {
         Ok(Part::new(Arc::new(text), offset, size))
     }
 
-    /// Writes a trigger to the open pressure file `handle`. Grammar, limits and errors are the
-    /// kernel's own: the text goes to the pressure file of the container's cgroup.
+    /// Writes a trigger to the open pressure file `handle`, and tells `answer`, maybe later, what became of
+    /// it. Grammar, limits and errors are the kernel's own: the text goes to the pressure file of the
+    /// container's cgroup.
     ///
-    /// # Errors
-    /// EACCES for any other file, EOPNOTSUPP if the container has no pressure file of its own,
-    /// and those of the kernel: EINVAL for a trigger it does not take, EBUSY for a second one.
-    pub fn write(
+    /// EACCES for any other file, EOPNOTSUPP if the container has no pressure file of its own, ENOSPC if
+    /// there are too many, and the errors of the kernel: EINVAL for a trigger it does not take, EBUSY for
+    /// a second one, EPERM where it lets nobody without CAP_SYS_RESOURCE have one (before Linux 6.5).
+    pub fn write(&self, caller: &Caller, ino: u64, handle: u64, text: &[u8], answer: Answer) {
+        if let Err((error, answer)) = self.order(caller, ino, handle, text, answer) {
+            answer(Err(error));
+        }
+    }
+
+    fn order(
         &self,
         caller: &Caller,
         ino: u64,
         handle: u64,
         text: &[u8],
-    ) -> Result<(), FsError> {
-        let (known, resource) = match (self.handles.get(handle), self.nodes.node(ino)?) {
-            (Some(open), Node::Pressure(resource)) => (open, resource),
-            (None, Node::Pressure(_)) => return Err(FsError::StaleHandle),
-            _ => return Err(FsError::ReadOnly),
+        answer: Answer,
+    ) -> Result<(), (FsError, Answer)> {
+        let prepared = (|| {
+            let (file, resource) = match (self.handles.get(handle), self.nodes.node(ino)?) {
+                (Some(open), Node::Pressure(resource)) => (open, resource),
+                (None, Node::Pressure(_)) => return Err(FsError::StaleHandle),
+                _ => return Err(FsError::ReadOnly),
+            };
+            let target = self.view.pressure_target(resource, file.owner());
+            let target = target.ok_or(FsError::NoPressure)?;
+            let place = file.budget().trigger().map_err(FsError::TooManyTriggers)?;
+            if !file.ask() {
+                return Err(FsError::Trigger(io::Error::from_raw_os_error(libc::EBUSY)));
+            }
+            Ok((file, target, place))
+        })();
+        let (file, target, place) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((error, answer)),
         };
-        let path = match known.owner() {
-            Owner::Container(container) => container
-                .cgroup()
-                .pressure()
-                .map(|dir| dir.path().join(pressure_file(resource)))
-                .ok_or(FsError::NoPressure)?,
-            Owner::Host => self.view.host().pressure_path(resource),
+        let order = Order {
+            target,
+            text: text.to_vec(),
+            is_privileged: self.view.is_privileged(caller.tid()),
+            file,
+            place,
+            answer,
         };
-        if !self.view.may_set_window(caller.tid(), text) {
-            return Err(FsError::Trigger(io::Error::from_raw_os_error(libc::EINVAL)));
-        }
-        if known.has_trigger() {
-            return Err(FsError::Trigger(io::Error::from_raw_os_error(libc::EBUSY)));
-        }
-        let trigger = self.triggers.arm(&path, text).map_err(FsError::Trigger)?;
-        known.set_trigger(trigger)
+        self.triggers.order(order).map_err(|order| {
+            order.file.answer(None);
+            (FsError::Busy, order.answer)
+        })
     }
 
     /// Whether the open file `handle` has something to tell. `wake` is called once when its
@@ -297,7 +370,8 @@ impl Fs {
         if !matches!(self.nodes.node(ino)?, Node::Pressure(_)) {
             return Ok(Readiness::Always);
         }
-        let trigger = self.handles.get(handle).and_then(|open| open.trigger());
+        let open = self.handles.get(handle);
+        let trigger = open.as_ref().and_then(|open| open.trigger());
         // As the kernel answers for a pressure file without a trigger.
         Ok(trigger.map_or(Readiness::NoTrigger, |trigger| trigger.poll(wake)))
     }
@@ -305,5 +379,30 @@ impl Fs {
     /// Closes `handle`.
     pub fn release(&self, handle: u64) {
         self.handles.remove(handle);
+    }
+}
+
+/// What a caller is shown of the host.
+struct SightOf<'a> {
+    fs: &'a Fs,
+    caller: &'a Caller,
+}
+
+impl Sight for SightOf<'_> {
+    fn cpus(&self) -> Result<Shown, FsError> {
+        Ok(self.fs.cpus_of(&self.fs.owner(self.caller)?))
+    }
+
+    fn nodes(&self) -> Result<NumaNodes, FsError> {
+        let owner = self.fs.owner(self.caller)?;
+        Ok(self.fs.view.nodes_of(&owner, clock::boottime()))
+    }
+}
+
+/// Fails for a container that has ended.
+fn check_there(owner: &Owner) -> Result<(), FsError> {
+    match owner {
+        Owner::Container(container) if container.cgroup().is_gone() => Err(FsError::Gone),
+        _ => Ok(()),
     }
 }

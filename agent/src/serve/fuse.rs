@@ -1,26 +1,31 @@
 //! FUSE requests to calls of [`Fs`] and back. Nothing is decided here.
 
+mod backing;
 mod session;
 
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use backing::Backing;
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, KernelConfig,
-    LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyData,
+    Errno, FileAttr, FileHandle, FileType, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
+    OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyData,
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, Request,
     WriteFlags,
 };
 pub use session::Session;
 
 use super::fs::{Attributes, Caller, Fs, FsError, Kind, Readiness, Wake};
+use crate::report::metrics::Metrics;
 
 /// A view in which the reader's container decides what is shown.
 #[derive(Debug)]
 pub struct ByCaller {
     fs: Fs,
     started: SystemTime,
+    backing: Backing,
 }
 
 /// The largest request: the kernel splits longer reads, and nobody writes more than a trigger.
@@ -30,6 +35,7 @@ impl ByCaller {
     /// Serves `fs`.
     pub fn new(fs: Fs) -> Self {
         Self {
+            backing: Backing::new(&fs.unmappable()),
             fs,
             started: SystemTime::now(),
         }
@@ -42,26 +48,15 @@ impl ByCaller {
         name: &'static str,
         ino: u64,
         operation: impl FnOnce(&Fs, &Caller) -> Result<T, FsError>,
-    ) -> Result<T, Errno> {
+    ) -> Result<T, Failure> {
         let caller = Caller::Thread(request.pid());
         let result = catch_unwind(AssertUnwindSafe(|| operation(&self.fs, &caller)));
-        let error = match result {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error,
-            Err(_) => {
-                let panics = self.fs.metrics().panics.inc() + 1;
-                tracing::error!(operation = name, ino, panics, "a request panicked");
-                return Err(Errno::EIO);
-            }
+        let Ok(result) = result else {
+            let panics = self.fs.metrics().panics.inc() + 1;
+            tracing::error!(operation = name, ino, panics, "a request panicked");
+            return Err(Failure::Panic);
         };
-        match error.level() {
-            tracing::Level::WARN => {
-                self.fs.metrics().failures.inc();
-                tracing::warn!(operation = name, ino, %error);
-            }
-            _ => tracing::debug!(operation = name, ino, %error),
-        }
-        Err(Errno::from_i32(error.errno()))
+        result.map_err(|error| Failure::Error(failed(self.fs.metrics(), name, ino, &error)))
     }
 
     fn attr(&self, attributes: &Attributes) -> FileAttr {
@@ -93,6 +88,31 @@ impl ByCaller {
     }
 }
 
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Error(Errno),
+    Panic,
+}
+
+impl From<Failure> for Errno {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Error(errno) => errno,
+            Failure::Panic => Self::EIO,
+        }
+    }
+}
+
+/// Counts what is our failure; the log hears of each only if it is asked for that much.
+fn failed(metrics: &Metrics, operation: &'static str, ino: u64, error: &FsError) -> Errno {
+    if error.is_ours() {
+        metrics.failures.inc();
+    }
+    tracing::debug!(operation, ino, %error);
+    Errno::from_i32(error.errno())
+}
+
 fn kind(kind: Kind) -> FileType {
     match kind {
         Kind::Directory => FileType::Directory,
@@ -105,6 +125,9 @@ impl fuser::Filesystem for ByCaller {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         // The nearest value the kernel takes is as good.
         let _ = config.set_max_write(MAX_WRITE);
+        // Without it io_uring does not learn where a file ends. All kernels have it since Linux 3.10.
+        let _ = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO);
+        self.backing.ask(config);
         Ok(())
     }
 
@@ -115,7 +138,7 @@ impl fuser::Filesystem for ByCaller {
         });
         match found {
             Ok(entry) => reply.entry(&entry.valid_for, &self.attr(&entry), Generation(0)),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -124,7 +147,7 @@ impl fuser::Filesystem for ByCaller {
             fs.attributes(caller, ino.0)
         }) {
             Ok(attributes) => reply.attr(&attributes.valid_for, &self.attr(&attributes)),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -154,7 +177,7 @@ impl fuser::Filesystem for ByCaller {
             fs.attributes(caller, ino.0)
         }) {
             Ok(attributes) => reply.attr(&attributes.valid_for, &self.attr(&attributes)),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -163,7 +186,7 @@ impl fuser::Filesystem for ByCaller {
             fs.link_target(caller, ino.0)
         }) {
             Ok(target) => reply.data(&target),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -172,9 +195,11 @@ impl fuser::Filesystem for ByCaller {
         match self.run(request, "open", ino.0, |fs, caller| {
             fs.open(caller, ino.0, write)
         }) {
-            // Each reader gets its own text: the page cache must stay out of it.
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
-            Err(errno) => reply.error(errno),
+            Ok(handle) => {
+                let is_writable = self.fs.is_pressure(ino.0);
+                self.backing.opened(reply, FileHandle(handle), is_writable);
+            }
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -194,20 +219,20 @@ impl fuser::Filesystem for ByCaller {
         if lock_owner.is_none() {
             return reply.error(Errno::EINVAL);
         }
-        let part = self
-            .run(request, "read", ino.0, |fs, caller| {
-                fs.read(caller, ino.0, handle.0, offset, size)
-            })
-            // What cannot be rendered is answered from the host's own file.
-            .or_else(|_| {
-                self.run(request, "fallback", ino.0, |fs, _| {
-                    fs.metrics().fallbacks.inc();
-                    fs.fallback(ino.0, offset, size)
-                })
-            });
+        let read = self.run(request, "read", ino.0, |fs, caller| {
+            fs.read(caller, ino.0, handle.0, offset, size)
+        });
+        let part = match read {
+            // What cannot be rendered for a mistake of ours is answered from the host's own file.
+            Err(Failure::Panic) => self.run(request, "fallback", ino.0, |fs, _| {
+                fs.metrics().fallbacks.inc();
+                fs.fallback(ino.0, offset, size)
+            }),
+            read => read,
+        };
         match part {
             Ok(part) => reply.data(part.as_bytes()),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -223,12 +248,17 @@ impl fuser::Filesystem for ByCaller {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.run(request, "write", ino.0, |fs, caller| {
-            fs.write(caller, ino.0, handle.0, data)
-        }) {
-            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
-            Err(errno) => reply.error(errno),
-        }
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let metrics = Arc::clone(self.fs.metrics());
+        let answer = Box::new(move |result: Result<(), FsError>| match result {
+            Ok(()) => reply.written(length),
+            Err(error) => reply.error(failed(&metrics, "write", ino.0, &error)),
+        });
+        // A panic drops the reply, which is an answer, too.
+        let _ = self.run(request, "write", ino.0, |fs, caller| {
+            fs.write(caller, ino.0, handle.0, data, answer);
+            Ok(())
+        });
     }
 
     fn poll(
@@ -265,7 +295,7 @@ impl fuser::Filesystem for ByCaller {
             Ok(Readiness::Quiet) => reply.poll(always),
             Ok(Readiness::Fired) => reply.poll(always | PollEvents::POLLPRI),
             Ok(Readiness::Gone) => reply.poll(always | PollEvents::POLLERR | PollEvents::POLLPRI),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -285,7 +315,7 @@ impl fuser::Filesystem for ByCaller {
         });
         match released {
             Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
+            Err(failure) => reply.error(failure.into()),
         }
     }
 
@@ -301,7 +331,7 @@ impl fuser::Filesystem for ByCaller {
             fs.entries(caller, ino.0)
         }) {
             Ok(entries) => entries,
-            Err(errno) => return reply.error(errno),
+            Err(failure) => return reply.error(failure.into()),
         };
         let dots = [".", ".."].map(|name| (name.to_owned(), ino.0, FileType::Directory));
         let entries = entries

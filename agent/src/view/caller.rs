@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use procview::parse::{cgroup_lines, lines};
+use procview::parse::{cgroup_lines, container_path, lines};
 
 use super::cgroup::read_at_once;
 use crate::clock;
@@ -125,8 +125,7 @@ impl Callers {
     /// cgroup that a runtime made. Elsewhere threads of several containers may share a cpuset.
     fn cpuset(&self, tid: u32, cgroup: &[u8], at: u64) -> Option<Cpuset> {
         let path = cgroup_lines(cgroup).find(|line| line.has(b"cpuset"))?.path;
-        let name = container_path(path).rsplit(|byte| *byte == b'/').next()?;
-        runtime_id(name)?;
+        container_path(path)?;
         let file = File::open(self.path(tid, "cpuset")).ok()?;
         let mut shown = Vec::new();
         read_at_once(&file, &mut shown).ok()?;
@@ -137,6 +136,11 @@ impl Callers {
             cgroup: cgroup.into(),
             at,
         })
+    }
+
+    /// Forgets what was kept of thread `tid`.
+    pub fn forget(&self, tid: u32) {
+        self.kept().remove(&tid);
     }
 
     /// Closes what was kept open; threads that still ask are known again after two reads.
@@ -173,12 +177,15 @@ impl Callers {
         Ok(())
     }
 
-    /// Replaces `text` by `/proc/<tid>/stat`.
+    /// Replaces `text` by the `stat` of thread `tid` alone: `/proc/<tid>/stat` sums up all threads of the
+    /// process, so reading it of each of them takes quadratic time.
     ///
     /// # Errors
     /// As for [`cgroup`](Self::cgroup).
     pub fn stat(&self, tid: u32, text: &mut Vec<u8>) -> io::Result<()> {
-        self.read(tid, "stat", text)
+        self.read(tid, &format!("task/{tid}/stat"), text)
+            // A copy of procfs may have no threads.
+            .or_else(|_| self.read(tid, "stat", text))
     }
 
     /// Replaces `text` by `/proc/<tid>/status`.
@@ -215,96 +222,5 @@ impl Callers {
 
     fn path(&self, tid: u32, name: &str) -> PathBuf {
         self.proc.join(format!("{tid}/{name}"))
-    }
-}
-
-/// `path` of `/proc/<pid>/cgroup` cut to the container's cgroup: to the innermost component that
-/// a container runtime made or, without one, to the cgroup itself without a trailing
-/// `init.scope`, which systemd makes for itself.
-pub fn container_path(path: &[u8]) -> &[u8] {
-    let mut end = path.len();
-    loop {
-        let start = path[..end]
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .map_or(0, |slash| slash + 1);
-        if runtime_id(&path[start..end]).is_some() {
-            return &path[..end];
-        }
-        if start <= 1 {
-            break;
-        }
-        end = start - 1;
-    }
-    path.strip_suffix(b"/init.scope").unwrap_or(path)
-}
-
-/// The id of the container that a runtime made the cgroup called `name` for:
-/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `libpod-<id>.scope`, or
-/// the bare id of the cgroupfs drivers. An id is 64 hexadecimal digits.
-pub fn runtime_id(name: &[u8]) -> Option<&[u8]> {
-    const DIGITS: usize = 64;
-    let name = name.strip_suffix(b".scope").unwrap_or(name);
-    let (prefix, id) = name.split_at_checked(name.len().checked_sub(DIGITS)?)?;
-    let is_id = id
-        .iter()
-        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
-    // conmon supervises a container and is not in it.
-    let is_container =
-        prefix.is_empty() || (prefix.ends_with(b"-") && !prefix.ends_with(b"conmon-"));
-    (is_id && is_container).then_some(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    fn cut(path: &str) -> String {
-        String::from_utf8_lossy(container_path(path.as_bytes())).into_owned()
-    }
-
-    #[test]
-    fn the_innermost_runtime_component_is_the_container() {
-        for name in [
-            format!("cri-containerd-{ID}.scope"),
-            format!("crio-{ID}.scope"),
-            format!("docker-{ID}.scope"),
-            format!("libpod-{ID}.scope"),
-            ID.to_owned(),
-        ] {
-            let path = format!("/kubepods.slice/kubepods-pod1.slice/{name}");
-            assert_eq!(cut(&path), path);
-            assert_eq!(cut(&format!("{path}/init.scope")), path);
-            assert_eq!(cut(&format!("{path}/system.slice/a.service")), path);
-            let nested = format!("{path}/docker/{ID}");
-            assert_eq!(cut(&format!("{nested}/x")), nested);
-        }
-    }
-
-    #[test]
-    fn without_one_it_is_the_cgroup_itself() {
-        assert_eq!(cut("/"), "/");
-        assert_eq!(
-            cut("/user.slice/session-1.scope"),
-            "/user.slice/session-1.scope"
-        );
-        assert_eq!(cut("/machine/vm1/init.scope"), "/machine/vm1");
-        assert_eq!(cut("/init.scope"), "");
-        let conmon = format!("/machine.slice/libpod-conmon-{ID}.scope");
-        assert_eq!(cut(&conmon), conmon);
-        assert_eq!(
-            runtime_id(format!("libpod-conmon-{ID}.scope").as_bytes()),
-            None
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn any_path_is_cut_to_a_part_of_itself(path in "(/[a-f0-9.]{0,70}){0,5}") {
-            prop_assert!(path.as_bytes().starts_with(container_path(path.as_bytes())));
-        }
     }
 }

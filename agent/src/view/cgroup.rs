@@ -4,6 +4,7 @@
 //! file, and [`Cgroup`] asks the right one. A chain of directories goes from the container's own
 //! cgroup to the one below the root: a limit holds if any of them has it.
 
+mod budget;
 mod dir;
 mod dirs;
 mod layout;
@@ -12,6 +13,8 @@ mod v1;
 mod v2;
 mod watch;
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use dir::Dir;
@@ -72,14 +75,34 @@ pub enum Version {
 #[derive(Debug, Clone)]
 pub struct Chain {
     version: Version,
+    /// Whether the first is the container's own. Else only limits hold, and counters are not the
+    /// container's.
+    is_own: bool,
     dirs: Arc<[Arc<Dir>]>,
 }
 
 impl Chain {
-    /// The first of `read`'s results that is there, from the innermost cgroup outwards: the next
-    /// enclosing cgroup stands in for one that does not have the file.
-    fn innermost<T>(&self, read: impl FnMut(&Arc<Dir>) -> Option<T>) -> Option<T> {
-        self.dirs.iter().find_map(read)
+    fn none(version: Version) -> Self {
+        Self {
+            version,
+            is_own: false,
+            dirs: Arc::new([]),
+        }
+    }
+
+    /// The container's own cgroup.
+    fn own(&self) -> Option<&Arc<Dir>> {
+        self.dirs.first().filter(|_| self.is_own)
+    }
+
+    /// The list in the innermost cgroup that has a file called `name`, and one that is not empty in it: what
+    /// holds in a cgroup holds in those below it.
+    fn innermost_list(&self, name: &'static str) -> Option<CpuList> {
+        let mut text = Vec::new();
+        self.dirs.iter().find_map(|dir| {
+            dir.read(name, &mut text).ok()?;
+            Some(CpuList::parse(&text)).filter(|list| !list.is_empty())
+        })
     }
 }
 
@@ -94,7 +117,9 @@ pub struct MemoryFiles {
     pub stat_text: Vec<u8>,
     /// The smallest swap limit in bytes.
     pub swap_limit: Option<u64>,
-    /// Used swap in bytes.
+    /// What is left in bytes of the swap limit that has least left.
+    pub swap_left: Option<u64>,
+    /// The swap that the container itself uses, bytes.
     pub swap_used: u64,
     /// Huge pages of the default size.
     pub huge_pages: HugePages,
@@ -105,40 +130,68 @@ pub struct MemoryFiles {
 pub struct HostMemory {
     /// Whether there is swap.
     pub has_swap: bool,
-    /// Number and size in bytes of huge pages of the default size.
-    pub huge_pages: (u64, u64),
+    /// Huge pages of the default size.
+    pub huge_pages: HugePages,
+    /// Their size in bytes.
+    pub huge_page_bytes: u64,
 }
 
 /// The cgroups of one container.
 #[derive(Debug)]
 pub struct Cgroup {
-    dirs: Arc<Dirs>,
+    /// The one that tells the container: the first that is its own.
+    identity: Arc<Dir>,
+    /// Whether a runtime made it.
+    is_container: bool,
     chains: [Chain; Controller::ALL.len()],
 }
 
 impl Cgroup {
+    fn new(identity: Arc<Dir>, is_container: bool, chains: [Chain; Controller::ALL.len()]) -> Self {
+        Self {
+            identity,
+            is_container,
+            chains,
+        }
+    }
+
     fn chain(&self, controller: Controller) -> &Chain {
         &self.chains[controller as usize]
     }
 
-    /// Whether every chain is empty: the host's own cgroup.
-    pub fn is_root(&self) -> bool {
-        self.chains.iter().all(|chain| chain.dirs.is_empty())
+    /// Where it is, for the log.
+    pub fn path(&self) -> &Path {
+        self.identity.path()
     }
 
-    /// Whether one of the container's own cgroups was seen to be removed.
+    /// What no other container has, nor a new one that takes the path of a removed one. Threads of a container
+    /// can be in different cgroups of some hierarchies, outside of it; threads that are in none are told apart
+    /// by all of theirs.
+    pub(super) fn key(&self) -> Vec<(PathBuf, u64)> {
+        let key = |dir: &Arc<Dir>| (dir.path().to_path_buf(), dir.inode());
+        let mut keys: Vec<_> = if self.is_container {
+            vec![key(&self.identity)]
+        } else {
+            self.own().map(key).collect()
+        };
+        keys.dedup();
+        keys
+    }
+
+    /// Whether the cgroup was removed, by what is known since the last look at what happened; see
+    /// [`Dirs::refresh`].
     pub fn is_gone(&self) -> bool {
-        self.own().any(|dir| dir.is_gone())
+        self.identity.is_gone()
     }
 
-    /// Looks whether the container's own cgroups are still there.
-    pub fn probe(&self) {
-        self.own().for_each(|dir| dir.probe());
+    /// Whether it was seen to be removed, without another look.
+    pub fn was_gone(&self) -> bool {
+        self.identity.was_gone()
     }
 
     /// The container's own directories, one for each controller that it has a cgroup of.
     pub fn own(&self) -> impl Iterator<Item = &Arc<Dir>> {
-        self.chains.iter().filter_map(|chain| chain.dirs.first())
+        self.chains.iter().filter_map(Chain::own)
     }
 
     /// Closes the files kept open but for what the tick reads; the next read opens them again.
@@ -149,39 +202,38 @@ impl Cgroup {
 
     /// Limits, usage and counters of memory and swap.
     pub fn memory(&self, now: u64, host: HostMemory) -> MemoryFiles {
-        self.dirs.refresh();
         let chain = self.chain(Controller::Memory);
         let mut memory = match chain.version {
             Version::V1 => v1::memory(chain, now, host),
             Version::V2 => v2::memory(chain, now, host),
         };
-        if host.huge_pages.0 > 0 {
-            memory.huge_pages = self.huge_pages(now, host.huge_pages);
+        if host.huge_pages.total > 0 {
+            memory.huge_pages = self.huge_pages(now, host);
         }
         memory
     }
 
-    /// `hugetlb.<size>.{max,current}` (since Linux 5.6) or
-    /// `hugetlb.<size>.{limit,usage}_in_bytes`, for `count` pages of `bytes` that the host has.
-    fn huge_pages(&self, now: u64, (count, bytes): (u64, u64)) -> HugePages {
+    /// `hugetlb.<size>.{max,current}` (since Linux 5.6) or `hugetlb.<size>.{limit,usage}_in_bytes`. Without a
+    /// limit the container shares the host's; without the controller it has none.
+    fn huge_pages(&self, now: u64, host: HostMemory) -> HugePages {
         let chain = self.chain(Controller::Hugetlb);
-        let Some((max, current)) = huge_page_files(chain.version, bytes) else {
+        let bytes = host.huge_page_bytes;
+        let files = huge_page_files(chain.version, bytes);
+        let Some(((max, current), own)) = files.zip(chain.own()) else {
             return HugePages::default();
         };
-        let limit = chain
-            .dirs
-            .iter()
-            .filter_map(|dir| dir.limit(max, now))
-            .min();
+        let limits = chain.dirs.iter().filter_map(|dir| dir.limit(max, now));
+        let limit = limits.min().map_or(u64::MAX, |limit| limit / bytes);
+        let total = limit.min(host.huge_pages.total);
+        let used = own.number(current).unwrap_or(0) / bytes;
         HugePages {
-            total: limit.map_or(count, |limit| (limit / bytes).min(count)),
-            used: chain.innermost(|dir| dir.number(current)).unwrap_or(0) / bytes,
+            total,
+            free: total.saturating_sub(used).min(host.huge_pages.free),
         }
     }
 
     /// The smallest quota over the container's cgroup and its ancestors, millionths of a CPU.
     pub fn quota(&self, now: u64) -> Option<u64> {
-        self.dirs.refresh();
         let chain = self.chain(Controller::Cpu);
         match chain.version {
             Version::V1 => v1::quota(chain, now),
@@ -195,6 +247,30 @@ impl Cgroup {
         match chain.version {
             Version::V1 => v1::effective_cpus(chain),
             Version::V2 => v2::effective_cpus(chain),
+        }
+    }
+
+    /// The memory nodes that the cpuset in force lets the container use.
+    pub fn effective_mems(&self) -> Option<CpuList> {
+        let chain = self.chain(Controller::Cpuset);
+        match chain.version {
+            Version::V1 => v1::effective_mems(chain),
+            Version::V2 => v2::effective_mems(chain),
+        }
+    }
+
+    /// The container's own memory counters by node, where pages have `page` bytes; none if the kernel does
+    /// not tell.
+    pub fn memory_by_node(&self, page: u64) -> BTreeMap<u32, MemoryStat> {
+        let chain = self.chain(Controller::Memory);
+        let mut text = Vec::new();
+        let read = chain
+            .own()
+            .map(|dir| dir.read("memory.numa_stat", &mut text));
+        match (read, chain.version) {
+            (Some(Ok(())), Version::V1) => MemoryStat::by_node_v1(&text, page),
+            (Some(Ok(())), Version::V2) => MemoryStat::by_node_v2(&text),
+            _ => BTreeMap::new(),
         }
     }
 
@@ -228,14 +304,12 @@ impl Cgroup {
 
     /// The number of threads in the container and its descendants (pids controller).
     pub fn thread_count(&self) -> Option<u64> {
-        let chain = self.chain(Controller::Pids);
-        let own = chain.dirs.first()?;
-        own.number("pids.current")
+        self.chain(Controller::Pids).own()?.number("pids.current")
     }
 
     /// The container's pressure directory in the v2 hierarchy, if it has one of its own.
     pub fn pressure(&self) -> Option<&Arc<Dir>> {
-        self.chain(Controller::Unified).dirs.first()
+        self.chain(Controller::Unified).own()
     }
 
     /// The directory below which the container's threads are to be found.
@@ -246,7 +320,7 @@ impl Cgroup {
                 Version::V1 => "tasks",
                 Version::V2 => "cgroup.threads",
             };
-            chain.dirs.first().map(|dir| (dir, file))
+            chain.own().map(|dir| (dir, file))
         };
         by(Controller::Cpuacct)
             .or_else(|| by(Controller::Cpu))

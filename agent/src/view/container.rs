@@ -1,11 +1,14 @@
 //! One container: its cgroups, and the counters that have to be kept between two reads.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procview::account::CpuAccount;
 use procview::cpu::{Cpus, Rounding};
 use procview::load::{LoadAverage, Threads};
+use procview::parse::account_path;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Cgroup;
@@ -15,19 +18,20 @@ use crate::lock::lock;
 /// A container as long as its cgroups live.
 #[derive(Debug)]
 pub struct Container {
-    name: Box<str>,
     cgroup: Cgroup,
-    /// Microseconds since boot.
-    started: u64,
     rounding: Rounding,
     counters: Mutex<Counters>,
     last_read: AtomicU64,
+    /// When somebody last asked how many threads run.
+    load_read: AtomicU64,
 }
 
 /// What a container's view counts on from. It can be written out and read back, so that another
 /// process continues where this one stopped.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Counters {
+    /// When the container's first process started, microseconds since boot.
+    pub started: u64,
     /// CPU time.
     pub cpu: CpuAccount,
     /// Load.
@@ -39,9 +43,13 @@ pub struct Counters {
 pub struct LoadCounters {
     /// The averages.
     pub average: LoadAverage,
-    /// The threads at the last tick.
+    /// The threads at the last count.
     pub threads: Threads,
-    /// CPU time at the last walk over the threads, see [`Cgroup::activity`].
+    /// When that was, microseconds since boot.
+    pub counted_at: u64,
+    /// How long it took, microseconds.
+    pub took: u64,
+    /// CPU time then, see [`Cgroup::activity`].
     pub activity: Option<u64>,
     /// The highest pid seen in the container's pid namespace: about the number of forks.
     pub processes: u64,
@@ -50,9 +58,8 @@ pub struct LoadCounters {
 }
 
 impl Container {
-    /// A container called `name`, for the log, that lives since `started`.
+    /// A container that lives since `started`, as far as is known at `now`.
     pub fn new(
-        name: &str,
         cgroup: Cgroup,
         started: u64,
         now: u64,
@@ -63,21 +70,26 @@ impl Container {
         let cpus = cpus_of(&cgroup, host, now, rounding);
         let age = now.saturating_sub(started);
         Self {
-            name: name.into(),
-            started,
             rounding,
             counters: Mutex::new(Counters {
+                started,
                 cpu: CpuAccount::new(now, age, &cpus, used),
                 load: LoadCounters::default(),
             }),
             last_read: AtomicU64::new(now),
+            load_read: AtomicU64::new(0),
             cgroup,
         }
     }
 
-    /// The cgroup path, cut to the container.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Where its cgroup is, for the log.
+    pub fn path(&self) -> &Path {
+        self.cgroup.path()
+    }
+
+    /// Who answers for what its readers make the agent keep.
+    pub fn account(&self) -> &[u8] {
+        account_path(self.path().as_os_str().as_bytes())
     }
 
     /// The container's cgroups.
@@ -87,7 +99,18 @@ impl Container {
 
     /// Microseconds since the container's first process started.
     pub fn age(&self, now: u64) -> u64 {
-        now.saturating_sub(self.started)
+        now.saturating_sub(lock(&self.counters).started)
+    }
+
+    /// It was found out that the first process started at `started`. Only what is earlier than what was
+    /// known is news: nothing of a container gets younger.
+    pub(super) fn is_as_old_as(&self, started: u64) {
+        let mut counters = lock(&self.counters);
+        let earlier = counters.started.saturating_sub(started);
+        if earlier > 0 {
+            counters.cpu.age_by(earlier);
+            counters.started = started;
+        }
     }
 
     /// The CPUs the container has now.
@@ -105,14 +128,23 @@ impl Container {
         show(&counters)
     }
 
-    /// Load and threads at the last tick.
+    /// Load, and threads at the last count.
     pub fn load(&self) -> LoadCounters {
         lock(&self.counters).load.clone()
     }
 
-    /// Changes load and threads; for the tick alone.
-    pub(crate) fn set_load(&self, load: LoadCounters) {
-        lock(&self.counters).load = load;
+    pub(super) fn change_load(&self, change: impl FnOnce(&mut LoadCounters)) {
+        change(&mut lock(&self.counters).load);
+    }
+
+    /// Remembers that somebody asked at `now` how many threads run, and tells when that was asked before.
+    pub(super) fn ask_load(&self, now: u64) -> u64 {
+        self.load_read.swap(now, Ordering::Relaxed)
+    }
+
+    /// When that was asked last, microseconds since boot.
+    pub(super) fn load_asked(&self) -> u64 {
+        self.load_read.load(Ordering::Relaxed)
     }
 
     /// A copy of the counters, to be written out.

@@ -4,27 +4,37 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use procview::parse::container_id;
 
-use super::caller::runtime_id;
-use super::load::collect_tasks;
+use super::tasks::{self, Most};
 
-/// Everything is listed anew once in so many searches, ten minutes, whatever inotify says.
-const FULL_EVERY: u32 = 120;
+/// Everything is listed anew so often, whatever inotify says.
+const FULL_EVERY: Duration = Duration::from_secs(600);
+
+/// A container gets its first process at once after its cgroup was made. It is looked for after this time,
+/// then after twice of it, and so on.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 
 /// What the last listing of each directory outside of containers found.
 ///
 /// Each of them is watched for new directories, so a search that has nothing to find costs one
 /// system call.
 #[derive(Debug)]
-pub struct Discovery {
+pub(super) struct Discovery {
     root: PathBuf,
     inotify: Option<Inotify>,
     listed: HashMap<PathBuf, Listing>,
-    searches: u32,
+    listed_all: Option<Instant>,
+    /// How long to wait for the first process of a container.
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -43,20 +53,45 @@ type Created = Option<HashMap<WatchDescriptor, Vec<OsString>>>;
 
 impl Discovery {
     /// Searches below `root`, a hierarchy that every container is in.
-    pub fn new(root: &Path) -> Self {
+    pub(super) fn new(root: &Path) -> Self {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
         Self {
             root: root.to_path_buf(),
             inotify: inotify.ok(),
             listed: HashMap::new(),
-            searches: 0,
+            listed_all: None,
+            patience: FIRST_LOOK,
+        }
+    }
+
+    /// Waits until there may be something to find, but no longer than `most`.
+    pub(super) fn wait(&mut self, most: Duration) {
+        let is_unfinished = self.listed.values().any(|listing| listing.unfinished);
+        let wait = if is_unfinished {
+            self.patience.min(most)
+        } else {
+            most
+        };
+        self.patience = self.patience.saturating_mul(2);
+        let Some(inotify) = &self.inotify else {
+            return thread::sleep(wait);
+        };
+        let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        // Interrupted, it finds nothing.
+        if poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) {
+            self.patience = FIRST_LOOK;
         }
     }
 
     /// Calls `found` with a process of each container that was made since the last search.
-    pub fn search(&mut self, mut found: impl FnMut(u32)) {
-        let full = self.searches.is_multiple_of(FULL_EVERY);
-        self.searches = self.searches.wrapping_add(1);
+    pub(super) fn search(&mut self, mut found: impl FnMut(u32)) {
+        let full = self
+            .listed_all
+            .is_none_or(|listed| listed.elapsed() >= FULL_EVERY);
+        if full {
+            self.listed_all = Some(Instant::now());
+        }
         let created = self.created();
         let is_due = |listing: &Listing| {
             let Some((created, watch)) = created.as_ref().zip(listing.watch) else {
@@ -132,16 +167,15 @@ fn list(
             continue;
         }
         let path = entry.path();
-        if runtime_id(entry.file_name().as_bytes()).is_none() {
+        let parent = dir.file_name().unwrap_or_default();
+        if container_id(parent.as_bytes(), entry.file_name().as_bytes()).is_none() {
             listing.below.push(path);
         } else if known.contains(&path) {
             listing.containers.push(path);
         } else {
-            let mut pids = Vec::new();
-            collect_tasks(&path, "cgroup.procs", &mut pids);
-            match pids.first() {
+            match first_process(&path) {
                 Some(pid) => {
-                    found(*pid);
+                    found(pid);
                     listing.containers.push(path);
                 }
                 None => listing.unfinished = true,
@@ -149,6 +183,17 @@ fn list(
         }
     }
     listing
+}
+
+/// A process of the container with that cgroup.
+fn first_process(cgroup: &Path) -> Option<u32> {
+    let most = Most {
+        tasks: usize::MAX,
+        cgroups: 1000,
+    };
+    tasks::collect(cgroup, "cgroup.procs", most)?
+        .first()
+        .copied()
 }
 
 #[cfg(test)]

@@ -1,57 +1,71 @@
-//! The tick: every 5 s it counts each container's runnable and blocked threads.
-
-use std::fs;
-use std::io::Read;
-use std::path::Path;
+//! Load: how many threads of a container run, or wait for what cannot be interrupted.
+//!
+//! Every 5 s each container is counted for its load averages. Readers of the number of now get it counted when
+//! they ask, if there are few threads; else they get the last count, and it is renewed beside them.
 
 use procview::load::{TICK_MICROS, Threads};
-use procview::parse::{innermost_pid, lines, number, thread_stat};
+use procview::parse::{innermost_pid, thread_stat};
 
 use super::caller::Callers;
 use super::container::{Container, LoadCounters};
 use super::hostproc::HostProc;
+use super::tasks::{self, Most};
 
-/// Appends the numbers that the files called `name` list in `dir` and all cgroups below it.
-pub(crate) fn collect_tasks(dir: &Path, name: &str, tasks: &mut Vec<u32>) {
-    let mut text = Vec::new();
-    if let Ok(mut file) = fs::File::open(dir.join(name)) {
-        // A list cut short by a cgroup that goes away is as good as one read a moment later.
-        let _ = file.read_to_end(&mut text);
-    }
-    tasks.extend(
-        lines(&text)
-            .filter_map(number)
-            .filter_map(|task| u32::try_from(task).ok()),
-    );
-    let Ok(entries) = fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            collect_tasks(&entry.path(), name, tasks);
-        }
-    }
-}
+/// A count is as good as new for so many microseconds.
+const FRESH: u64 = 100_000;
 
 /// Counts the threads of `container` and brings its load averages to `now`.
 ///
-/// A container whose threads used no CPU time since the last tick has the same threads in the
+/// A container whose threads used no CPU time since the last count has the same threads in the
 /// same states: to change its state a thread has to run. Such a container costs one read. The
 /// others get their CPU time counted too, with the limits of now.
 pub fn tick(container: &Container, callers: &Callers, host: &HostProc, now: u64) {
-    let mut load = container.load();
     let activity = container.cgroup().activity();
-    if activity.is_none() {
-        container.cgroup().probe();
-    }
-    if activity.is_none() || activity != load.activity {
+    let known = container.load();
+    if activity.is_none() || activity != known.activity {
         container.counted(now, &container.cpus(now, host), |_| ());
-        load.threads = count(container, callers, load.threads.newest_pid);
-        load.activity = activity;
-        load.processes = load.processes.max(load.threads.newest_pid);
+        recount(container, callers, now);
     }
-    advance(&mut load, now);
-    container.set_load(load);
+    container.change_load(|load| advance(load, now));
+}
+
+/// Counts the threads of `container` anew, however many there are.
+pub(super) fn recount(container: &Container, callers: &Callers, now: u64) {
+    let begin = crate::clock::boottime();
+    // Before the threads: one that runs meanwhile is seen by the next count.
+    let activity = container.cgroup().activity();
+    if let Some(threads) = count(container, callers, tasks::ALL) {
+        let took = crate::clock::boottime().saturating_sub(begin);
+        container.change_load(|load| keep(load, threads, activity, now, took));
+    }
+}
+
+/// The threads of `container` as they are now, and whether they could be counted: not if there are too many
+/// for a thread that serves others.
+pub(super) fn threads_now(container: &Container, callers: &Callers, now: u64) -> (Threads, bool) {
+    let known = container.load();
+    let total = container.cgroup().thread_count();
+    let mut threads = known.threads;
+    let mut is_new = now.saturating_sub(known.counted_at) < FRESH;
+    let is_small = total.unwrap_or(known.threads.total) <= tasks::A_FEW.tasks as u64;
+    if !is_new && is_small {
+        let activity = container.cgroup().activity();
+        if let Some(counted) = count(container, callers, tasks::A_FEW) {
+            threads = counted;
+            is_new = true;
+            container.change_load(|load| keep(load, counted, activity, now, 0));
+        }
+    }
+    threads.total = total.unwrap_or(threads.total);
+    (threads, is_new)
+}
+
+fn keep(load: &mut LoadCounters, threads: Threads, activity: Option<u64>, now: u64, took: u64) {
+    load.threads = threads;
+    load.activity = activity;
+    load.counted_at = now;
+    load.took = took;
+    load.processes = load.processes.max(threads.newest_pid);
 }
 
 /// Counts the ticks between the last and `now`; a late tick is made up for.
@@ -67,20 +81,18 @@ fn advance(load: &mut LoadCounters, now: u64) {
     load.ticked_at += ticks * TICK_MICROS;
 }
 
-/// Walks over the threads of `container` and its descendants.
-fn count(container: &Container, callers: &Callers, newest_pid: u64) -> Threads {
+/// Walks over the threads of `container` and its descendants. `None` if there are more than `most`.
+fn count(container: &Container, callers: &Callers, most: Most) -> Option<Threads> {
     let mut threads = Threads {
-        newest_pid,
+        newest_pid: container.load().threads.newest_pid,
         ..Threads::default()
     };
     let Some((dir, file)) = container.cgroup().tasks() else {
-        return threads;
+        return Some(threads);
     };
-    let mut tids = Vec::new();
-    collect_tasks(dir.path(), file, &mut tids);
     let mut text = Vec::new();
     let mut newest = None;
-    for tid in tids {
+    for tid in tasks::collect(dir.path(), file, most)? {
         if callers.stat(tid, &mut text).is_err() {
             continue;
         }
@@ -95,7 +107,7 @@ fn count(container: &Container, callers: &Callers, newest_pid: u64) -> Threads {
     if let Some((_, tid)) = newest
         && callers.status(tid, &mut text).is_ok()
     {
-        threads.newest_pid = innermost_pid(&text).unwrap_or(newest_pid);
+        threads.newest_pid = innermost_pid(&text).unwrap_or(threads.newest_pid);
     }
-    threads
+    Some(threads)
 }

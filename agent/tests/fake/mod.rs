@@ -11,8 +11,8 @@ use procview::file::File;
 use procview_agent::serve::fs::{Caller, Fs, FsError};
 use procview_agent::view::Container;
 use procview_agent::view::HostProc;
-use procview_agent::view::View;
 use procview_agent::view::cgroup::Layout;
+use procview_agent::view::{Choices, View};
 use procview_agent::view::{Owner, Registry};
 
 /// The cgroup of a pod's container, five levels deep.
@@ -75,6 +75,25 @@ impl Node {
                 &format!("{cpu}K\n"),
             );
         }
+        for name in [
+            "online",
+            "possible",
+            "has_cpu",
+            "has_memory",
+            "has_normal_memory",
+        ] {
+            node.set(&format!("sys/devices/system/node/{name}"), "0-1\n");
+        }
+        for (number, cpus, mask) in [(0, "0-3", "0f"), (1, "4-7", "f0")] {
+            let file = |name: &str| format!("sys/devices/system/node/node{number}/{name}");
+            node.set(&file("cpulist"), &format!("{cpus}\n"));
+            node.set(&file("cpumap"), &format!("{mask}\n"));
+            node.set(&file("distance"), ["10 21\n", "21 10\n"][number]);
+            node.set(&file("meminfo"), &format!("Node {number} MemTotal:        8388608 kB\nNode {number} MemFree:         4194304 kB\nNode {number} FilePages:        999999 kB\n"));
+            node.set(&file("numastat"), "numa_hit 4711\n");
+            node.set(&file("vmstat"), "nr_free_pages 4711\nnuma_hit 4711\n");
+            node.set(&file("compact"), "");
+        }
         node.set(&format!("proc/{ROOT_PID}/cgroup"), "0::/\n");
         node
     }
@@ -122,7 +141,7 @@ impl Node {
     /// Writes `proc/<pid>/{stat,status,comm}` of a process that started with the node.
     pub fn process(&self, pid: u32, comm: &str, state: char) {
         self.set(
-            &format!("proc/{pid}/stat"),
+            &format!("proc/{pid}/task/{pid}/stat"),
             &format!("{pid} ({comm}) {state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n"),
         );
         self.set(
@@ -157,26 +176,50 @@ impl Node {
         self.serve_files(&File::ALL)
     }
 
+    /// With the cgroups that are at `cgroup`.
+    pub fn serve_cgroup(&self, cgroup: &str) -> Fs {
+        let (registry, host) = self.registry_of(cgroup);
+        Self::fs(View::new(registry, host, Choices::default()), &File::ALL)
+    }
+
+    /// As an operator may choose.
+    pub fn serve_choices(&self, choices: Choices) -> Fs {
+        let (registry, host) = self.registry();
+        Self::fs(View::new(registry, host, choices), &File::ALL)
+    }
+
+    fn fs(view: View, files: &[File]) -> Fs {
+        Fs::new(view, files).expect("the trigger threads")
+    }
+
     pub fn serve_files(&self, files: &[File]) -> Fs {
         let (registry, host) = self.registry();
-        let view = View::new(registry, host, vec!["ps".to_owned()]);
-        Fs::new(view, files).expect("the trigger thread")
+        let choices = Choices {
+            uptime_host_readers: vec!["ps".to_owned()],
+            ..Choices::default()
+        };
+        Self::fs(View::new(registry, host, choices), files)
     }
 
     /// The container that [`PID`] is in.
     pub fn container(&self) -> (Arc<Registry>, Arc<HostProc>, Arc<Container>) {
         let (registry, host) = self.registry();
         match registry.owner_of(PID) {
-            Owner::Container(container) => (registry, host, container),
-            Owner::Host => panic!("{PID} is in no container"),
+            Ok(Owner::Container(container)) => (registry, host, container),
+            other => panic!("{PID} is in no container: {other:?}"),
         }
     }
 
     fn registry(&self) -> (Arc<Registry>, Arc<HostProc>) {
+        self.registry_of("cgroup")
+    }
+
+    fn registry_of(&self, cgroup: &str) -> (Arc<Registry>, Arc<HostProc>) {
         let proc = self.path("proc");
-        let host = Arc::new(HostProc::new(&proc, &self.path("sys")));
-        let layout = Layout::detect(&self.path("cgroup")).expect("a cgroup file system");
-        let registry = Registry::new(layout, &proc, Arc::clone(&host), Rounding::Ceil, 100);
+        let host = HostProc::new(&proc, &self.path("sys")).expect("a host's files");
+        let host = Arc::new(host);
+        let layout = Layout::detect(&self.path(cgroup)).expect("a cgroup file system");
+        let (registry, _) = Registry::new(layout, &proc, Arc::clone(&host), Rounding::Ceil, 100);
         (Arc::new(registry), host)
     }
 }

@@ -7,9 +7,9 @@ use procview_agent::serve::fs::{Caller, FsError};
 #[test]
 fn n_is_the_smaller_of_quota_and_cpuset() {
     for (quota, cpuset, online) in [
-        ("150000 100000", "2-7", "0-1\n"),
-        ("max 100000", "2-7", "0-5\n"),
-        ("400000 100000", "3,5", "0-1\n"),
+        ("150000 100000", "2-7", "2-3\n"),
+        ("max 100000", "2-7", "2-7\n"),
+        ("400000 100000", "3,5", "3,5\n"),
         ("1000 100000", "0-7", "0\n"),
         ("max 100000", "", "0-7\n"),
         ("max 100000", "64-99", "0-7\n"),
@@ -62,23 +62,51 @@ fn all_files_agree_on_the_cpus() {
 #[test]
 fn the_cpu_directory_has_no_other_cpu() {
     let node = Node::new().with_v2();
-    for name in ["offline", "isolated"] {
-        node.set(&format!("sys/devices/system/cpu/{name}"), "6-7\n");
+    let dir = |name: &str| format!("sys/devices/system/cpu/{name}");
+    node.set(&dir("possible"), "0-15\n");
+    node.set(&dir("enabled"), "0-15\n");
+    node.set(&dir("offline"), "8-15\n");
+    node.set(&dir("isolated"), "3,6-7\n");
+    for policy in [0, 2, 4] {
+        let list = format!("{policy} {}\n", policy + 1);
+        node.set(&dir(&format!("cpufreq/policy{policy}/related_cpus")), &list);
     }
     let fs = node.serve();
-    let file = |name: &str| read(&fs, PID, &format!("sys/devices/system/cpu/{name}"));
-    for name in ["online", "present", "possible"] {
-        assert_eq!(file(name).expect("a list"), "0-1\n");
+    let file = |name: &str| read(&fs, PID, &dir(name));
+    for (name, text) in [
+        ("online", "2-3\n"),
+        ("present", "2-3\n"),
+        ("enabled", "2-3\n"),
+        ("possible", "0-15\n"),
+        ("kernel_max", "8191\n"),
+        ("offline", "0-1,4-15\n"),
+        ("isolated", "3\n"),
+        ("cpufreq/policy2/related_cpus", "2 3\n"),
+    ] {
+        assert_eq!(file(name).expect("a file"), text, "{name}");
     }
-    for name in ["offline", "isolated"] {
-        assert_eq!(file(name).expect("a list"), "\n");
+    assert!(file("cpu2/topology/core_id").is_ok());
+    for other in [
+        "cpu1/topology/core_id",
+        "cpu4/topology/core_id",
+        "cpufreq/policy0/related_cpus",
+    ] {
+        assert!(matches!(file(other), Err(FsError::NotFound)), "{other}");
     }
-    assert_eq!(file("kernel_max").expect("the host's"), "8191\n");
-    assert!(file("cpu1/topology/core_id").is_ok());
-    assert!(matches!(
-        file("cpu2/topology/core_id"),
-        Err(FsError::NotFound)
-    ));
+    let policies = inode(&fs, PID, &dir("cpufreq")).expect("a directory");
+    let policies = fs
+        .entries(&Caller::Thread(PID), policies)
+        .expect("its entries");
+    let names: Vec<_> = policies.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["policy2"]);
+}
+
+#[test]
+fn a_cpu_without_a_directory_on_the_host_has_one() {
+    let node = Node::new().with_v2();
+    node.remove("sys/devices/system/cpu/cpu3");
+    let core = "sys/devices/system/cpu/cpu3/topology/core_id";
+    assert_eq!(text(&node, core), "1\n");
 }
 
 #[test]
@@ -95,10 +123,10 @@ fn what_the_world_may_not_read_is_not_there() {
     mode("sys/devices/system/cpu/cpu2/online", 0o644).expect("a mode");
     let fs = node.serve();
     assert!(matches!(
-        inode(&fs, PID, "sys/devices/system/cpu/cpu0/crash_notes"),
+        inode(&fs, PID, "sys/devices/system/cpu/cpu2/crash_notes"),
         Err(FsError::NotFound)
     ));
-    let online = inode(&fs, PID, "sys/devices/system/cpu/cpu0/online").expect("readable by all");
+    let online = inode(&fs, PID, "sys/devices/system/cpu/cpu2/online").expect("readable by all");
     assert_eq!(
         fs.attributes(&Caller::Thread(PID), online)
             .expect("its mode")
@@ -113,11 +141,11 @@ fn the_hosts_activity_in_sysfs_is_0() {
     node.set("sys/devices/system/cpu/cpu2/cpuidle/state0/usage", "4711\n");
     node.set("sys/devices/system/cpu/cpu2/cpuidle/state0/name", "POLL\n");
     assert_eq!(
-        text(&node, "sys/devices/system/cpu/cpu0/cpuidle/state0/usage"),
+        text(&node, "sys/devices/system/cpu/cpu2/cpuidle/state0/usage"),
         "0\n"
     );
     assert_eq!(
-        text(&node, "sys/devices/system/cpu/cpu0/cpuidle/state0/name"),
+        text(&node, "sys/devices/system/cpu/cpu2/cpuidle/state0/name"),
         "POLL\n"
     );
 }
@@ -127,7 +155,7 @@ fn the_cpu_line_is_the_sum() {
     let node = Node::new().with_v2();
     let stat = text(&node, "proc/stat");
     let sum = &lines_of(&stat, "cpu ")[0];
-    let cpus = [lines_of(&stat, "cpu0"), lines_of(&stat, "cpu1")].concat();
+    let cpus = [lines_of(&stat, "cpu2"), lines_of(&stat, "cpu3")].concat();
     for (column, sum) in sum.iter().enumerate() {
         assert_eq!(
             *sum,

@@ -24,7 +24,7 @@ fn the_newest_pid_is_the_containers_own() {
     let node = Node::new().with_v2();
     node.cgroup("cgroup.threads", &format!("{PID}\n4800\n"));
     node.set(
-        "proc/4800/stat",
+        "proc/4800/task/4800/stat",
         "4800 (new) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9999 0 0\n",
     );
     node.set("proc/4800/status", "Name:\tnew\nNSpid:\t4800\t77\n");

@@ -25,8 +25,10 @@ pub(crate) struct CpuBlock {
 /// A number in a block: from behind the colon to the end of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CpuValue {
-    /// That of the CPU and of its core.
-    Index,
+    /// The kernel's number of the CPU.
+    Number,
+    /// That of its core: its place among the CPUs shown.
+    Core,
     /// That of its package.
     Package,
     /// How many CPUs there are.
@@ -40,10 +42,10 @@ impl CpuBlock {
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             let end = start + line.len() - usize::from(line.ends_with(b"\n"));
             let value = key_value(line).and_then(|(key, _)| match key {
-                b"processor" | b"cpu number" | b"core id" | b"apicid" | b"initial apicid" => {
-                    Some(CpuValue::Index)
-                }
-                b"physical id" => Some(CpuValue::Package),
+                b"processor" | b"cpu number" => Some(CpuValue::Number),
+                // The last is LoongArch's.
+                b"core id" | b"apicid" | b"initial apicid" | b"core" => Some(CpuValue::Core),
+                b"physical id" | b"package" => Some(CpuValue::Package),
                 b"siblings" | b"cpu cores" => Some(CpuValue::Count),
                 _ => None,
             });
@@ -88,6 +90,14 @@ impl HostCpuinfo {
             start += end;
         }
         Self { paragraphs }
+    }
+
+    /// Whether the file ends with an empty line.
+    pub(crate) fn ends_blank(&self) -> bool {
+        self.paragraphs.last().is_some_and(|last| match last {
+            Paragraph::Cpu(block) => block.text.ends_with(b"\n\n"),
+            Paragraph::Other(text) => text.ends_with(b"\n\n"),
+        })
     }
 }
 

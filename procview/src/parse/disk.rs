@@ -1,4 +1,4 @@
-//! Block I/O: `io.stat`, the v1 throttle counters, and device names from `/proc/diskstats`.
+//! Block I/O: `io.stat` and the v1 throttle counters.
 
 use super::keyed::{lines, number, words};
 
@@ -17,7 +17,7 @@ impl DeviceNumber {
         Self::from_words(&word[..colon], &word[colon + 1..])
     }
 
-    fn from_words(major: &[u8], minor: &[u8]) -> Option<Self> {
+    pub(crate) fn from_words(major: &[u8], minor: &[u8]) -> Option<Self> {
         Some(Self {
             major: u32::try_from(number(major)?).ok()?,
             minor: u32::try_from(number(minor)?).ok()?,
@@ -45,7 +45,8 @@ pub struct DiskIo {
 }
 
 impl DiskIo {
-    fn new(device: DeviceNumber) -> Self {
+    /// None on `device`.
+    pub fn none(device: DeviceNumber) -> Self {
         Self {
             device,
             reads: 0,
@@ -79,7 +80,7 @@ pub fn io_stat(text: &[u8]) -> Vec<DiskIo> {
         let Some(device) = words.next().and_then(DeviceNumber::parse) else {
             continue;
         };
-        let mut io = DiskIo::new(device);
+        let mut io = DiskIo::none(device);
         for word in words {
             let Some(equals) = word.iter().position(|byte| *byte == b'=') else {
                 continue;
@@ -122,7 +123,7 @@ pub fn throttle_recursive(serviced: &[u8], service_bytes: &[u8]) -> Vec<DiskIo> 
                 .iter()
                 .position(|io| io.device == device)
                 .unwrap_or_else(|| {
-                    disks.push(DiskIo::new(device));
+                    disks.push(DiskIo::none(device));
                     disks.len() - 1
                 });
             let io = &mut disks[index];
@@ -138,33 +139,6 @@ pub fn throttle_recursive(serviced: &[u8], service_bytes: &[u8]) -> Vec<DiskIo> 
         }
     }
     disks
-}
-
-/// A device's number and name, a line of the host's `/proc/diskstats`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskName<'a> {
-    /// The device.
-    pub device: DeviceNumber,
-    /// Its kernel name, such as `nvme0n1`.
-    pub name: &'a [u8],
-    /// How many counters follow the name: 11, 15 (since Linux 4.18) or 17 (since 5.5).
-    pub counters: usize,
-}
-
-/// The devices of `/proc/diskstats` in the host's order.
-///
-/// Source: Documentation/admin-guide/iostats.rst.
-pub fn disk_names(diskstats: &[u8]) -> impl Iterator<Item = DiskName<'_>> {
-    lines(diskstats).filter_map(|line| {
-        let mut words = words(line);
-        let device = DeviceNumber::from_words(words.next()?, words.next()?)?;
-        let name = words.next()?;
-        Some(DiskName {
-            device,
-            name,
-            counters: words.count(),
-        })
-    })
 }
 
 #[cfg(test)]
@@ -189,14 +163,5 @@ mod tests {
         assert_eq!(disks.len(), 1);
         assert_eq!((disks[0].reads, disks[0].read_bytes), (5, 4096));
         assert_eq!((disks[0].writes, disks[0].written_bytes), (2, 512));
-    }
-
-    #[test]
-    fn names_in_the_hosts_order() {
-        let text = b"   8       0 sda 1 2 3 4 5 6 7 8 9 10 11\n   7       1 loop1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\nbroken\n";
-        let names: Vec<_> = disk_names(text)
-            .map(|disk| (disk.name, disk.counters))
-            .collect();
-        assert_eq!(names, [(&b"sda"[..], 11), (&b"loop1"[..], 17)]);
     }
 }

@@ -14,10 +14,11 @@ const VALUE_END: usize = 24;
 pub fn meminfo(out: &mut Vec<u8>, memory: &Memory, host: &HostMeminfo) {
     let mut direct_map = memory.total / 1024;
     for line in host.lines() {
-        let value = if line.key.starts_with("DirectMap") {
-            std::mem::take(&mut direct_map)
-        } else {
-            value(line, memory, host)
+        let value = match &*line.key {
+            key if key.starts_with("DirectMap") => std::mem::take(&mut direct_map),
+            // Constants of the architecture.
+            "VmallocTotal" | "Hugepagesize" => line.value,
+            key => value(key, memory, host),
         };
         write_line(out, line, value);
     }
@@ -33,10 +34,19 @@ fn write_line(out: &mut Vec<u8>, line: &MeminfoLine, value: u64) {
     out.extend_from_slice(if line.is_kb { b" kB\n" } else { b"\n" });
 }
 
+/// The value of a line of a memory node's `meminfo`, which has some names of its own, in the line's unit.
+pub(super) fn node_value(key: &str, memory: &Memory, host: &HostMeminfo) -> u64 {
+    match key {
+        "MemUsed" => memory.total.saturating_sub(memory.free) / 1024,
+        "FilePages" => value("Cached", memory, host),
+        key => value(key, memory, host),
+    }
+}
+
 /// The value of a line in the line's unit.
-fn value(line: &MeminfoLine, memory: &Memory, host: &HostMeminfo) -> u64 {
+fn value(key: &str, memory: &Memory, host: &HostMeminfo) -> u64 {
     let stat = &memory.stat;
-    let bytes = match &*line.key {
+    let bytes = match key {
         "MemTotal" => memory.total,
         "MemFree" => memory.free,
         "MemAvailable" => memory.available,
@@ -75,17 +85,10 @@ fn value(line: &MeminfoLine, memory: &Memory, host: &HostMeminfo) -> u64 {
         "Committed_AS" => stat
             .anon
             .saturating_add(stat.shmem)
-            .saturating_add(memory.swap.used),
+            .saturating_add(memory.swapped),
         "Hugetlb" => huge_page_bytes(memory, host),
-        // Constants of the architecture.
-        "VmallocTotal" | "Hugepagesize" => return line.value,
         "HugePages_Total" => return memory.huge_pages.total,
-        "HugePages_Free" => {
-            return memory
-                .huge_pages
-                .total
-                .saturating_sub(memory.huge_pages.used);
-        }
+        "HugePages_Free" => return memory.huge_pages.free,
         _ => 0,
     };
     bytes / 1024

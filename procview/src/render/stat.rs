@@ -2,6 +2,7 @@
 
 use super::column;
 use crate::account::{CpuAccount, CpuCounters, MICROS_PER_TICK};
+use crate::cpu::Cpus;
 use crate::load::Threads;
 
 /// What `/proc/stat` shows.
@@ -9,8 +10,8 @@ use crate::load::Threads;
 pub struct StatView<'a> {
     /// CPU time.
     pub account: &'a CpuAccount,
-    /// How many CPUs the container has now.
-    pub cpus: usize,
+    /// The CPUs the container has now.
+    pub cpus: &'a Cpus,
     /// The host's boot time, seconds since the epoch; `btime` plus a process's start time must
     /// stay the time at which it started.
     pub boot_time: u64,
@@ -26,18 +27,17 @@ pub struct StatView<'a> {
 /// Source: proc_stat(5).
 pub fn stat(out: &mut Vec<u8>, view: &StatView<'_>) {
     let mut sum = [0; 4];
-    let cpus = view.account.cpus();
-    for cpu in cpus {
-        for (sum, ticks) in sum.iter_mut().zip(ticks(cpu)) {
+    for cpu in view.account.all() {
+        for (sum, ticks) in sum.iter_mut().zip(ticks(*cpu)) {
             *sum += ticks;
         }
     }
     out.extend_from_slice(b"cpu ");
     times(out, sum);
-    for (index, cpu) in cpus.iter().take(view.cpus).enumerate() {
+    for number in view.cpus.numbers() {
         out.extend_from_slice(b"cpu");
-        column::number(out, index as u64);
-        times(out, ticks(cpu));
+        column::number(out, u64::from(*number));
+        times(out, ticks(view.account.cpu(*number)));
     }
     out.extend_from_slice(b"intr 0\nctxt 0\nbtime ");
     column::number(out, view.boot_time);
@@ -53,7 +53,7 @@ pub fn stat(out: &mut Vec<u8>, view: &StatView<'_>) {
 }
 
 /// user, nice, system, idle in clock ticks.
-fn ticks(cpu: &CpuCounters) -> [u64; 4] {
+fn ticks(cpu: CpuCounters) -> [u64; 4] {
     [cpu.used.user, cpu.used.nice, cpu.used.system, cpu.idle].map(|time| time / MICROS_PER_TICK)
 }
 

@@ -5,8 +5,6 @@ use crate::host::keys;
 use crate::memory::Memory;
 use crate::parse::{DiskIo, lines, number, words};
 
-const PAGE_BYTES: u64 = 4096;
-
 /// What `/proc/vmstat` shows.
 #[derive(Debug, Clone, Copy)]
 pub struct VmstatSource<'a> {
@@ -16,6 +14,17 @@ pub struct VmstatSource<'a> {
     pub memory_stat: &'a [u8],
     /// Its block I/O.
     pub disks: &'a [DiskIo],
+    /// The kernel's sizes of pages.
+    pub pages: PageSizes,
+}
+
+/// Bytes of the pages in which `/proc/vmstat` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSizes {
+    /// An ordinary one: 4096, or up to 65536 on arm64 and ppc64le.
+    pub base: u64,
+    /// A transparent huge one.
+    pub huge: u64,
 }
 
 /// Appends `/proc/vmstat`: the host's keys, each with the container's counter, 0 where it has
@@ -97,10 +106,10 @@ fn gauge(key: &[u8], source: &VmstatSource<'_>) -> Option<u64> {
         b"pgpgin" => return Some(sum(|io| io.read_bytes) / 1024),
         b"pgpgout" => return Some(sum(|io| io.written_bytes) / 1024),
         // And these huge pages.
-        b"nr_anon_transparent_hugepages" => return Some(stat.anon_thp / (2 << 20)),
-        b"nr_shmem_hugepages" => return Some(stat.shmem_thp / (2 << 20)),
-        b"nr_file_hugepages" => return Some(stat.file_thp / (2 << 20)),
+        b"nr_anon_transparent_hugepages" => return Some(stat.anon_thp / source.pages.huge.max(1)),
+        b"nr_shmem_hugepages" => return Some(stat.shmem_thp / source.pages.huge.max(1)),
+        b"nr_file_hugepages" => return Some(stat.file_thp / source.pages.huge.max(1)),
         _ => return None,
     };
-    Some(bytes / PAGE_BYTES)
+    Some(bytes / source.pages.base.max(1))
 }

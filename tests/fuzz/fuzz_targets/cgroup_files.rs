@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use procview::account::{CpuAccount, CpuTime};
 use procview::cpu::{Cpus, Rounding};
-use procview::host::HostMeminfo;
+use procview::host::{HostDiskstats, HostMeminfo};
 use procview::memory::{Memory, MemoryLevel, MemoryStat, Swap};
 use procview::parse::{self, CpuList};
 use procview::render;
@@ -21,12 +21,13 @@ fuzz_target!(|data: &[u8]| {
     let host = HostMeminfo::parse(HOST);
     for stat in [MemoryStat::from_v1(stat), MemoryStat::from_v2(stat)] {
         let level = MemoryLevel {
-            limit: parse::memory_max(limit).unwrap_or(u64::MAX),
+            limit: parse::memory_max(limit),
+            high: parse::number(limit),
             usage: parse::number(current).unwrap_or(0),
             reclaimable: stat.reclaimable(),
         };
         let memory = Memory {
-            swap: Swap::new(stat.hierarchical_memsw_limit, stat.swap, host.get("SwapTotal")),
+            swap: Swap::new(parse::memory_max(limit), parse::number(current), stat.swap, host.get("SwapTotal")),
             stat,
             ..Memory::new(&[level], &host)
         };
@@ -54,12 +55,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     let mut out = Vec::new();
-    let name = parse::DiskName {
-        device: parse::DeviceNumber { major: 8, minor: 0 },
-        name: b"sda",
-        counters: 17,
-    };
     for disks in [parse::io_stat(io), parse::throttle_recursive(io, io2)] {
-        render::diskstats(&mut out, &disks, std::iter::once(name));
+        render::diskstats(&mut out, &disks, &HostDiskstats::parse(io2));
     }
 });

@@ -3,10 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use procview::cpu::{Cpus, Rounding};
-use procview::host::{self, HostCpuinfo, HostMeminfo};
+use procview::host::{self, HostCpuinfo, HostDiskstats, HostMeminfo};
 use procview::memory::Memory;
 use procview::parse::{self, CpuList};
-use procview::render;
+use procview::render::{self, CpuEntry, Possible};
 
 fuzz_target!(|data: &[u8]| {
     let mut out = Vec::new();
@@ -23,6 +23,10 @@ fuzz_target!(|data: &[u8]| {
         memory: &memory,
         memory_stat: data,
         disks: &[],
+        pages: render::PageSizes {
+            base: 65536,
+            huge: 0,
+        },
     };
     out.clear();
     render::vmstat(&mut out, &source, data);
@@ -30,7 +34,11 @@ fuzz_target!(|data: &[u8]| {
 
     let _ = host::boot_time(data);
     assert!(data.starts_with(host::head(data, 2)));
-    let _ = parse::disk_names(data).count();
-    let _ = render::translated(data, &cpus, true);
-    let _ = render::translated(data, &cpus, false);
+    render::diskstats(&mut out, &[], &HostDiskstats::parse(data));
+    for path in ["cache/index0/shared_cpu_map", "affected_cpus", "stats/trans_table"] {
+        if let CpuEntry::Edited(edit) = render::cpu_entry(Some(0), path, &cpus, Possible::Host) {
+            let _ = edit.apply(data, &cpus);
+        }
+    }
+    let _ = render::cpu_offline(data, &CpuList::parse_mask(data), &cpus);
 });

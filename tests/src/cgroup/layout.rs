@@ -52,6 +52,17 @@ impl Layout {
         }
     }
 
+    /// Without the v1 layout's hierarchy of that name.
+    pub(super) fn without(&self, name: &str) -> Self {
+        match self {
+            Self::V1(trees) => {
+                let others = trees.iter().filter(|tree| !tree.ends_with(name));
+                Self::V1(others.cloned().collect())
+            }
+            Self::V2 => Self::V2,
+        }
+    }
+
     /// Every hierarchy.
     pub(super) fn trees(&self) -> Vec<PathBuf> {
         match self {

@@ -1,8 +1,8 @@
-//! The host's `/sys/devices/system/cpu`, as far as the world may read it.
+//! The host's `/sys/devices/system/cpu`, as far as the world may read it, and what of it a container is shown.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,14 @@ use std::sync::{Mutex, MutexGuard};
 use super::{FsError, Kind};
 use crate::lock::lock;
 use procview::cpu::Cpus;
+use procview::parse::CpuList;
 
 /// sysfs attributes are at most a page long; binary ones are not for reading as text.
 const MOST_BYTES: u64 = 64 * 1024;
 /// How deep the tree is searched for the path of an inode number; sysfs goes to 4 there.
 const MOST_DEPTH: usize = 8;
 
-/// Reads entries by the host's CPU number and the path below `cpuN`, or the path in the directory
+/// Reads entries by the number of their CPU and the path below `cpuN`, or by the path in the directory
 /// itself.
 #[derive(Debug)]
 pub struct CpuDir {
@@ -85,10 +86,31 @@ impl CpuDir {
         }
     }
 
+    /// Does `operation` with the path of an entry. A CPU for which the host has no directory looks like the
+    /// first one that has.
+    fn at<T>(
+        &self,
+        cpu: Option<u32>,
+        path: &str,
+        operation: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let result = operation(&self.path(cpu, path));
+        let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if cpu.is_some() && result.as_ref().is_err_and(is_absent) && !self.path(cpu, "").exists() {
+            let entries = fs::read_dir(&self.root)?.flatten();
+            let numbers = entries.filter_map(|entry| cpu_number(entry.file_name().to_str()?));
+            if let Some(first) = numbers.min() {
+                return operation(&self.path(Some(first), path));
+            }
+        }
+        result
+    }
+
     /// Type and permissions of an entry; what the world may not read is not there, and nothing
     /// is writable.
     pub(super) fn stat(&self, cpu: Option<u32>, path: &str) -> Result<(Kind, u16), FsError> {
-        let metadata = fs::symlink_metadata(self.path(cpu, path)).map_err(|_| FsError::NotFound)?;
+        let metadata = self.at(cpu, path, |path| fs::symlink_metadata(path));
+        let metadata = metadata.map_err(|_| FsError::NotFound)?;
         let kind = if metadata.is_dir() {
             Kind::Directory
         } else if metadata.is_symlink() {
@@ -114,29 +136,37 @@ impl CpuDir {
 
     /// The names in a directory.
     pub(super) fn names(&self, cpu: Option<u32>, path: &str) -> Result<Vec<String>, FsError> {
-        let entries =
-            fs::read_dir(self.path(cpu, path)).map_err(|error| match error.raw_os_error() {
-                Some(libc::ENOTDIR) => FsError::NotDirectory,
-                Some(libc::ENOENT) => FsError::NotFound,
-                _ => FsError::Host(error),
-            })?;
+        let entries = self.at(cpu, path, |path| fs::read_dir(path));
+        let entries = entries.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTDIR) => FsError::NotDirectory,
+            Some(libc::ENOENT) => FsError::NotFound,
+            _ => FsError::Kernel(error),
+        })?;
         let names = entries.flatten().map(|entry| entry.file_name());
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
 
     /// The target of a symbolic link.
     pub(super) fn link_target(&self, cpu: Option<u32>, path: &str) -> Result<Vec<u8>, FsError> {
-        let target = fs::read_link(self.path(cpu, path)).map_err(|_| FsError::NotLink)?;
+        let target = self.at(cpu, path, |path| fs::read_link(path));
+        let target = target.map_err(|_| FsError::NotLink)?;
         Ok(target.as_os_str().as_bytes().to_vec())
     }
 
     /// The host's text of a file.
     pub(super) fn text(&self, cpu: Option<u32>, path: &str) -> Result<Vec<u8>, FsError> {
-        let mut text = Vec::new();
-        File::open(self.path(cpu, path))
-            .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text))
-            .map_err(FsError::Host)?;
-        Ok(text)
+        let read = |path: &Path| {
+            let mut text = Vec::new();
+            File::open(path)?.take(MOST_BYTES).read_to_end(&mut text)?;
+            Ok(text)
+        };
+        self.at(cpu, path, read).map_err(FsError::Kernel)
+    }
+
+    /// The CPUs that cpufreq's policy `name` is for, on or off.
+    fn policy(&self, name: &str) -> CpuList {
+        let text = self.text(None, &format!("cpufreq/{name}/related_cpus"));
+        CpuList::parse(&text.unwrap_or_default())
     }
 
     fn paths(&self) -> MutexGuard<'_, HashMap<(bool, u64), Box<str>>> {
@@ -144,26 +174,33 @@ impl CpuDir {
     }
 }
 
-/// How a caller numbers its CPUs.
+/// The CPUs that a caller is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CpuNumbers {
-    /// As the host.
-    Host,
-    /// From 0 to n-1.
-    Container(Cpus),
+pub enum Shown {
+    /// All that there are.
+    All,
+    /// A container's.
+    Cpus(Cpus),
 }
 
-impl CpuNumbers {
-    /// The host's number of the caller's CPU `cpu`.
-    pub(super) fn host(&self, cpu: u32) -> Result<u32, FsError> {
-        match self {
-            Self::Host => Ok(cpu),
-            Self::Container(cpus) => {
-                let host = cpus.host().get(cpu as usize);
-                host.copied().ok_or(FsError::NotFound)
-            }
+impl Shown {
+    /// Whether the entry at `path` of the directory of `cpu`, or of the directory itself, is there.
+    pub(super) fn has(&self, dir: &CpuDir, cpu: Option<u32>, path: &str) -> bool {
+        let Self::Cpus(cpus) = self else {
+            return true;
+        };
+        match (cpu, policy_name(path)) {
+            (Some(cpu), _) => cpus.shown().contains(cpu),
+            (None, Some(policy)) => !dir.policy(policy).intersection(cpus.shown()).is_empty(),
+            (None, None) => true,
         }
     }
+}
+
+/// `policyN` of a path at or below `cpufreq/policyN`: containers have those of their own CPUs.
+pub(super) fn policy_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("cpufreq/")?.split('/').next()?;
+    name.starts_with("policy").then_some(name)
 }
 
 /// `N` of the name `cpuN`.

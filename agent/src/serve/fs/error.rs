@@ -2,7 +2,8 @@
 
 use std::io;
 
-use tracing::Level;
+use super::budget::Exhausted;
+use crate::view::OwnerError;
 
 /// An error of the file system.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,24 @@ pub enum FsError {
     /// The container has no pressure file: cgroup v1, or a kernel without PSI for cgroups.
     #[error("the container has no pressure file of its own")]
     NoPressure,
+    /// It cannot be told whose view the caller gets.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The container that opened the file has ended.
+    #[error("the container of this open file has ended")]
+    Gone,
+    /// There are too many open files.
+    #[error("{0} open files")]
+    TooManyFiles(#[from] Exhausted),
+    /// There are too many triggers.
+    #[error("{0} pressure triggers")]
+    TooManyTriggers(Exhausted),
+    /// Too many triggers are being set at this moment.
+    #[error("too many pressure triggers are being set")]
+    Busy,
+    /// The kernel's own error of a file in sysfs, such as EIO of an attribute that the device does not have.
+    #[error("the kernel says: {0}")]
+    Kernel(#[source] io::Error),
     /// The kernel did not take a trigger.
     #[error("the kernel refused the trigger: {0}")]
     Trigger(#[source] io::Error),
@@ -47,15 +66,20 @@ impl FsError {
             Self::ReadOnly => libc::EACCES,
             Self::StaleHandle => libc::ESTALE,
             Self::NoPressure => libc::EOPNOTSUPP,
-            Self::Trigger(error) | Self::Host(error) => error.raw_os_error().unwrap_or(libc::EIO),
+            Self::Owner(error) => error.errno(),
+            Self::Gone => libc::ENODEV,
+            Self::TooManyFiles(Exhausted::Own) => libc::EMFILE,
+            Self::TooManyFiles(Exhausted::All) => libc::ENFILE,
+            Self::TooManyTriggers(_) => libc::ENOSPC,
+            Self::Busy => libc::EBUSY,
+            Self::Trigger(error) | Self::Host(error) | Self::Kernel(error) => {
+                error.raw_os_error().unwrap_or(libc::EIO)
+            }
         }
     }
 
-    /// How loudly to say so: what a caller did wrong is not the operator's concern.
-    pub fn level(&self) -> Level {
-        match self {
-            Self::Host(_) => Level::WARN,
-            _ => Level::DEBUG,
-        }
+    /// Whether the agent failed, and not the caller or the kernel.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Host(_))
     }
 }

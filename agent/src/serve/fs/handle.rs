@@ -1,9 +1,10 @@
 //! Open files.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::budget::{Budget, Place};
 use super::trigger::Trigger;
 use super::{FsError, Node};
 use crate::lock::lock;
@@ -12,17 +13,11 @@ use crate::view::Owner;
 /// Bits of a handle that count; those above tell the process that gave it out.
 const COUNTER_BITS: u32 = 32;
 
-/// All texts that are kept for open files take no more bytes. Beyond that each part of a file is
-/// rendered anew: whoever opens files without end costs others nothing but that.
-const MOST_KEPT: usize = 64 << 20;
-
 /// The files open now.
 #[derive(Debug)]
 pub struct Handles {
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<OpenFile>>>,
-    /// The bytes of all kept texts.
-    kept: AtomicUsize,
 }
 
 impl Handles {
@@ -33,7 +28,6 @@ impl Handles {
         Self {
             next: AtomicU64::new(generation + 1),
             open: Mutex::default(),
-            kept: AtomicUsize::new(0),
         }
     }
 
@@ -48,28 +42,9 @@ impl Handles {
     }
 
     pub(super) fn remove(&self, handle: u64) {
-        // Dropped after the lock: a trigger closes its file.
+        // Dropped after the lock.
         let file = lock(&self.open).remove(&handle);
-        if let Some(file) = file {
-            self.exchange(&file, None);
-        }
-    }
-
-    /// Keeps what was rendered of `file`, one of these, for its other parts; as far as there is room.
-    pub(super) fn keep(&self, file: &OpenFile, text: Arc<Vec<u8>>) {
-        self.exchange(file, None);
-        // Several at once may go beyond it by a text each.
-        let room = self.kept.load(Ordering::Relaxed) + text.capacity() <= MOST_KEPT;
-        if room {
-            self.exchange(file, Some(text));
-        }
-    }
-
-    fn exchange(&self, file: &OpenFile, text: Option<Arc<Vec<u8>>>) {
-        let size = |text: &Option<Arc<Vec<u8>>>| text.as_ref().map_or(0, |text| text.capacity());
-        self.kept.fetch_add(size(&text), Ordering::Relaxed);
-        let old = std::mem::replace(&mut *lock(&file.snapshot), text);
-        self.kept.fetch_sub(size(&old), Ordering::Relaxed);
+        drop(file);
     }
 }
 
@@ -79,16 +54,38 @@ pub(super) struct OpenFile {
     node: Node,
     owner: Owner,
     snapshot: Mutex<Option<Arc<Vec<u8>>>>,
-    trigger: Mutex<Option<Arc<Trigger>>>,
+    trigger: OnceLock<Arc<Trigger>>,
+    /// Whether a trigger was written, which the kernel may not have answered yet.
+    asked: Mutex<bool>,
+    budget: Arc<Budget>,
+    /// Held as long as the file is open.
+    _place: Option<Place>,
 }
 
 impl OpenFile {
-    pub(super) fn new(node: Node, owner: Owner) -> Self {
+    /// One that is kept until it is closed.
+    ///
+    /// # Errors
+    /// EMFILE or ENFILE if there are too many.
+    pub(super) fn new(node: Node, owner: Owner, budget: Arc<Budget>) -> Result<Self, FsError> {
+        let place = Some(budget.file()?);
+        Ok(Self::with(node, owner, budget, place))
+    }
+
+    /// One of another process, for a single read.
+    pub(super) fn passing(node: Node, owner: Owner, budget: Arc<Budget>) -> Self {
+        Self::with(node, owner, budget, None)
+    }
+
+    fn with(node: Node, owner: Owner, budget: Arc<Budget>, place: Option<Place>) -> Self {
         Self {
             node,
             owner,
             snapshot: Mutex::default(),
-            trigger: Mutex::default(),
+            trigger: OnceLock::new(),
+            asked: Mutex::default(),
+            budget,
+            _place: place,
         }
     }
 
@@ -100,61 +97,49 @@ impl OpenFile {
         &self.owner
     }
 
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     pub(super) fn snapshot(&self) -> Option<Arc<Vec<u8>>> {
         lock(&self.snapshot).clone()
     }
 
-    pub(super) fn trigger(&self) -> Option<Arc<Trigger>> {
-        lock(&self.trigger).clone()
-    }
-
-    pub(super) fn has_trigger(&self) -> bool {
-        lock(&self.trigger).is_some()
-    }
-
-    /// One file takes one trigger, as in the kernel.
-    pub(super) fn set_trigger(&self, trigger: Arc<Trigger>) -> Result<(), FsError> {
-        let mut slot = lock(&self.trigger);
-        if slot.is_some() {
-            let busy = std::io::Error::from_raw_os_error(libc::EBUSY);
-            return Err(FsError::Trigger(busy));
+    /// Keeps what was rendered for the other parts of the file, if there is room; then what was kept
+    /// before is of no use either.
+    pub(super) fn keep(&self, text: &Arc<Vec<u8>>) {
+        let mut snapshot = lock(&self.snapshot);
+        let old = snapshot.take().map_or(0, |text| text.capacity());
+        if self.budget.exchange_text(text.capacity(), old) {
+            *snapshot = Some(Arc::clone(text));
+        } else {
+            self.budget.exchange_text(0, old);
         }
-        *slot = Some(trigger);
-        Ok(())
+    }
+
+    pub(super) fn trigger(&self) -> Option<&Arc<Trigger>> {
+        self.trigger.get()
+    }
+
+    /// Takes the only place for a trigger that a file has, as in the kernel; `false` if it is taken.
+    pub(super) fn ask(&self) -> bool {
+        !std::mem::replace(&mut *lock(&self.asked), true)
+    }
+
+    /// What came of it: without a trigger the place is free again.
+    pub(super) fn answer(&self, trigger: Option<Arc<Trigger>>) {
+        match trigger {
+            // Set once, since asking was.
+            Some(trigger) => drop(self.trigger.set(trigger)),
+            None => *lock(&self.asked) = false,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use procview::file::File;
-
-    use super::*;
-
-    #[test]
-    fn what_is_kept_has_a_limit() {
-        let handles = Handles::new(1_000_000);
-        let open = || handles.insert(OpenFile::new(Node::File(File::Meminfo), Owner::Host));
-        let kept = |handle| {
-            handles
-                .get(handle)
-                .is_some_and(|file| file.snapshot().is_some())
-        };
-        let keep = |handle, size| {
-            let file = handles.get(handle).expect("an open file");
-            handles.keep(&file, Arc::new(vec![0; size]));
-        };
-        let [large, small] = [open(), open()];
-        keep(large, MOST_KEPT - 100);
-        keep(small, 200);
-        assert!(kept(large) && !kept(small));
-        // A rendering takes the place of the one before.
-        keep(small, 50);
-        keep(small, 60);
-        assert!(kept(small));
-        handles.remove(large);
-        keep(small, 200);
-        assert!(kept(small));
-        handles.remove(small);
-        assert_eq!(handles.kept.load(Ordering::Relaxed), 0);
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(text) = lock(&self.snapshot).take() {
+            self.budget.exchange_text(0, text.capacity());
+        }
     }
 }

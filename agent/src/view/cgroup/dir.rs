@@ -1,19 +1,18 @@
 //! One cgroup directory with its files kept open.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use nix::sys::inotify::WatchDescriptor;
 use procview::memory::MemoryLevel;
 use procview::parse::{memory_max, number};
 
-use super::dirs::Budget;
-use super::watch::Watch;
+use super::budget::Budget;
+use super::watch::{Told, Watch};
 use crate::lock::lock;
 
 /// Enough for every cgroup file that is written in one go; a longer one takes a second try.
@@ -32,26 +31,33 @@ const MISSING_FOR: u64 = 5_000_000;
 
 /// A cgroup directory, shared by every container that has it in its chain.
 ///
-/// A cgroup file that is kept open and read again with pread(2) costs 0.4 us instead of 2, and a
-/// removed cgroup gives ENODEV, so a stale file is always noticed.
+/// It is the directory with this inode number, not the one that has the path later: a runtime that restarts
+/// a container makes another of the same path, and the kernel gives no number twice.
+///
+/// A cgroup file that is kept open and read again with pread(2) costs 0.4 us instead of 2, and fails
+/// with ENODEV once the cgroup was removed.
 #[derive(Debug)]
 pub struct Dir {
     path: PathBuf,
+    inode: u64,
     files: Mutex<Vec<(&'static str, State)>>,
     gone: AtomicBool,
     budget: Arc<Budget>,
     recent: Mutex<Option<(u64, MemoryLevel)>>,
     settings: Mutex<Settings>,
     watch: Arc<Watch>,
+    told: Arc<Told>,
+    /// Whether its removal is told. Else it has to be looked at each time.
+    is_watched: AtomicBool,
 }
 
 /// What is remembered of files that only write(2) changes.
 #[derive(Debug, Default)]
 struct Settings {
-    /// `None` before the first try to watch the directory.
-    watch: Option<Option<WatchDescriptor>>,
-    /// Grows with each write.
-    generation: u64,
+    /// Whether writes are told; `None` before the first try to watch the directory.
+    watched: Option<bool>,
+    /// The number of writes at which all of `known` was read.
+    writes: u64,
     known: Vec<Setting>,
 }
 
@@ -103,15 +109,18 @@ pub enum ReadError {
 }
 
 impl Dir {
-    pub(super) fn new(path: PathBuf, budget: Arc<Budget>, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(path: PathBuf, inode: u64, budget: Arc<Budget>, watch: Arc<Watch>) -> Self {
         Self {
             path,
+            inode,
             files: Mutex::default(),
             gone: AtomicBool::new(false),
             budget,
             recent: Mutex::default(),
             settings: Mutex::default(),
             watch,
+            told: Arc::default(),
+            is_watched: AtomicBool::new(false),
         }
     }
 
@@ -120,9 +129,43 @@ impl Dir {
         &self.path
     }
 
-    /// Whether a read found that the cgroup was removed.
+    /// Its inode number, which no other cgroup ever has.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Wants to be told when it is removed, from before now on.
+    pub(super) fn follow(&self) {
+        let is_watched = self.watch.removal(&self.path, &self.told);
+        self.is_watched.store(is_watched, Ordering::Release);
+        // It may have been removed before that.
+        self.look();
+    }
+
+    /// Whether the cgroup was removed, by what is known since the last [`refresh`](super::Dirs::refresh).
     pub fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        if self.told.take_doubt() || !self.is_watched.load(Ordering::Acquire) {
+            self.look();
+        }
+        self.was_gone()
+    }
+
+    /// Whether it was seen to be removed.
+    pub(super) fn was_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Looks whether the directory at its path is still this one.
+    fn look(&self) {
+        let is_this = |found: fs::Metadata| found.ino() == self.inode;
+        let is_there = match fs::metadata(&self.path) {
+            Ok(found) => is_this(found),
+            // For want of memory, say: that tells nothing of the directory.
+            Err(error) => !is_absence(&error),
+        };
+        if !is_there {
+            self.gone.store(true, Ordering::Release);
+        }
     }
 
     /// Replaces `text` by the content of the file called `name`, which the kernel must write in
@@ -163,23 +206,27 @@ impl Dir {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn setting(self: &Arc<Self>, name: &'static str, now: u64) -> Result<Short, ReadError> {
-        let generation = {
+    pub fn setting(&self, name: &'static str, now: u64) -> Result<Short, ReadError> {
+        let writes = {
             let mut settings = lock(&self.settings);
+            // Watched before it is read: what is written in between is told.
+            if settings.watched.is_none() {
+                settings.watched = Some(self.watch.writes(&self.path, &self.told));
+            }
+            let writes = self.told.writes();
+            if settings.writes != writes {
+                settings.known.clear();
+                settings.writes = writes;
+            }
             let known = settings.known.iter().find(|known| known.name == name);
             if let Some(known) = known.filter(|known| now.saturating_sub(known.at) < TRUSTED_FOR) {
                 return Ok(known.text);
             }
-            // Watched before it is read: what is written in between is told.
-            if settings.watch.is_none() {
-                settings.watch = Some(self.watch.add(self));
-            }
-            settings.generation
+            writes
         };
         let text = self.short(name)?;
         let mut settings = lock(&self.settings);
-        let is_watched = settings.watch.flatten().is_some();
-        if is_watched && settings.generation == generation {
+        if settings.watched == Some(true) && settings.writes == writes {
             settings.known.retain(|known| known.name != name);
             settings.known.push(Setting {
                 name,
@@ -190,23 +237,9 @@ impl Dir {
         Ok(text)
     }
 
-    /// Forgets what [`setting`](Self::setting) remembers.
-    pub(super) fn forget_limits(&self) {
-        let mut settings = lock(&self.settings);
-        settings.generation += 1;
-        settings.known.clear();
-    }
-
     /// The limit in the file called `name`, `None` for none. See [`setting`](Self::setting).
-    pub fn limit(self: &Arc<Self>, name: &'static str, now: u64) -> Option<u64> {
+    pub fn limit(&self, name: &'static str, now: u64) -> Option<u64> {
         memory_max(&self.setting(name, now).ok()?)
-    }
-
-    /// Notices that the directory was removed, for one of which no file is kept open.
-    pub fn probe(&self) {
-        if !self.path.exists() {
-            self.gone.store(true, Ordering::Relaxed);
-        }
     }
 
     /// The file called `name`, opened if it is not kept open.
@@ -222,7 +255,7 @@ impl Dir {
             }
             _ => {}
         }
-        match File::open(self.path.join(name)) {
+        match self.open(name, OpenOptions::new().read(true)) {
             Ok(file) => {
                 let file = Arc::new(file);
                 if self.budget.take() {
@@ -232,6 +265,20 @@ impl Dir {
             }
             Err(error) => Err(self.failed(name, error)),
         }
+    }
+
+    /// Opens the file called `name` of this directory and no other.
+    ///
+    /// # Errors
+    /// Those of open(2); ENODEV if the directory is gone.
+    pub fn open(&self, name: &str, options: &OpenOptions) -> io::Result<File> {
+        let file = options.open(self.path.join(name))?;
+        // What has the path now had it before, or the number would be another one.
+        self.look();
+        if self.was_gone() {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        Ok(file)
     }
 
     fn keep(&self, name: &'static str, state: State) {
@@ -251,21 +298,15 @@ impl Dir {
     fn failed(&self, name: &'static str, error: io::Error) -> ReadError {
         let path = self.path.join(name);
         match error.raw_os_error() {
-            // A file of a removed cgroup that was open, or one that went while it was opened.
-            Some(libc::ENODEV) => {
-                self.gone.store(true, Ordering::Relaxed);
-                ReadError::Gone(path)
-            }
-            Some(libc::ENOENT) if !self.path.exists() => {
-                self.gone.store(true, Ordering::Relaxed);
-                ReadError::Gone(path)
-            }
-            // The kernel says EOPNOTSUPP for pressure that was switched off.
-            Some(libc::ENOENT | libc::EOPNOTSUPP) => {
-                self.keep(
-                    name,
-                    State::MissingUntil(crate::clock::boottime() + MISSING_FOR),
-                );
+            // A file that was open, or is being opened, is gone: with its cgroup, or by itself, since a
+            // controller or its pressure was switched off (EOPNOTSUPP, too).
+            Some(libc::ENODEV | libc::ENOENT | libc::EOPNOTSUPP) => {
+                self.look();
+                if self.was_gone() {
+                    return ReadError::Gone(path);
+                }
+                let until = crate::clock::boottime() + MISSING_FOR;
+                self.keep(name, State::MissingUntil(until));
                 ReadError::Missing(path)
             }
             _ => ReadError::Io {
@@ -306,15 +347,18 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         self.close_files(&[]);
-        if let Some(descriptor) = lock(&self.settings).watch.flatten() {
-            self.watch.remove(descriptor);
-        }
     }
 }
 
 fn count_open(files: &[(&'static str, State)]) -> usize {
     let is_open = |(_, state): &&(_, State)| matches!(state, State::Open(_));
     files.iter().filter(is_open).count()
+}
+
+/// Whether an error says that something is not there.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(errno, Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV))
 }
 
 /// Reads a file that the kernel renders as a whole for each read at offset 0.

@@ -1,11 +1,14 @@
 //! All cgroup directories in use.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::dir::Dir;
+use super::budget::Budget;
+use super::dir::{Dir, is_absence};
 use super::watch::Watch;
 use crate::lock::lock;
 
@@ -21,34 +24,36 @@ impl Dirs {
     /// `most_open` files are kept open at most, over all directories.
     pub fn new(most_open: usize) -> Self {
         Self {
-            budget: Arc::new(Budget {
-                open: AtomicUsize::new(0),
-                most: most_open,
-            }),
+            budget: Arc::new(Budget::new(most_open)),
             watch: Arc::new(Watch::new()),
             known: Mutex::default(),
         }
     }
 
-    /// The directory at `path`. One that was removed is not given out again, since another may
-    /// have its name by now.
-    pub fn get(&self, path: PathBuf) -> Arc<Dir> {
+    /// The directory that is at `path` now, `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be told whether there is one.
+    pub(super) fn get(&self, path: PathBuf) -> io::Result<Option<Arc<Dir>>> {
+        let inode = match fs::metadata(&path) {
+            Ok(found) => found.ino(),
+            Err(error) if is_absence(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let mut known = lock(&self.known);
         if let Some(dir) = known.get(&path).and_then(Weak::upgrade)
-            && !dir.is_gone()
+            && dir.inode() == inode
         {
-            return dir;
+            return Ok(Some(dir));
         }
-        let dir = Arc::new(Dir::new(
-            path.clone(),
-            Arc::clone(&self.budget),
-            Arc::clone(&self.watch),
-        ));
+        let (budget, watch) = (Arc::clone(&self.budget), Arc::clone(&self.watch));
+        let dir = Arc::new(Dir::new(path.clone(), inode, budget, watch));
         known.insert(path, Arc::downgrade(&dir));
-        dir
+        Ok(Some(dir))
     }
 
-    /// Looks for limits that were written since the last call; one system call if there are none.
+    /// Looks for limits that were written and directories that were removed since the last call; one
+    /// system call if there are none.
     pub fn refresh(&self) {
         self.watch.poll();
     }
@@ -56,36 +61,11 @@ impl Dirs {
     /// Forgets directories that no container uses any more.
     pub fn sweep(&self) {
         lock(&self.known).retain(|_, dir| dir.strong_count() > 0);
-    }
-
-    /// How many files are kept open.
-    pub fn open_files(&self) -> usize {
-        self.budget.open.load(Ordering::Relaxed)
+        self.watch.sweep();
     }
 
     /// Whether more files would be kept open if they were allowed to.
     pub fn is_full(&self) -> bool {
-        self.open_files() >= self.budget.most
-    }
-}
-
-/// How many files may be kept open. Each takes a descriptor and 4.4 KiB of kernel memory.
-#[derive(Debug)]
-pub(super) struct Budget {
-    open: AtomicUsize,
-    most: usize,
-}
-
-impl Budget {
-    pub(super) fn take(&self) -> bool {
-        let took = self.open.fetch_add(1, Ordering::Relaxed) < self.most;
-        if !took {
-            self.give_back(1);
-        }
-        took
-    }
-
-    pub(super) fn give_back(&self, count: usize) {
-        self.open.fetch_sub(count, Ordering::Relaxed);
+        self.budget.is_full()
     }
 }

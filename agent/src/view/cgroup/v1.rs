@@ -4,7 +4,7 @@ use procview::account::CpuTime;
 use procview::memory::MemoryStat;
 use procview::parse::{self, CpuList, DiskIo, Quota, flat_keyed, number};
 
-use super::memory::{Names, levels};
+use super::memory::{Names, least_left, levels};
 use super::{Chain, HostMemory, MemoryFiles};
 
 /// Microseconds in a tick of `cpuacct.stat` (`USER_HZ`).
@@ -12,20 +12,30 @@ const MICROS_PER_TICK: u64 = procview::account::MICROS_PER_TICK;
 
 const MEMORY: Names = Names {
     limit: "memory.limit_in_bytes",
+    high: None,
     usage: "memory.usage_in_bytes",
     parse: MemoryStat::from_v1,
 };
 
-/// `memory.limit_in_bytes`, `memory.usage_in_bytes`, `memory.stat`, `memory.kmem.usage_in_bytes`;
-/// swap from `memory.stat` and `hierarchical_memsw_limit`, where memory and swap are one limit.
+/// `memory.limit_in_bytes`, `memory.usage_in_bytes`, `memory.stat`, `memory.kmem.usage_in_bytes`; swap from
+/// `memory.memsw.{limit,usage}_in_bytes`, where memory and swap are one limit, and `memory.stat`.
 pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
-    let (mut files, own) = levels(chain, now, &MEMORY);
-    let kernel = own.and_then(|dir| dir.number("memory.kmem.usage_in_bytes"));
+    let mut files = levels(chain, now, &MEMORY);
+    let kernel = chain
+        .own()
+        .and_then(|dir| dir.number("memory.kmem.usage_in_bytes"));
     files.stat.slab_unreclaimable = kernel.unwrap_or(0);
     if host.has_swap {
-        let smallest = files.levels.iter().map(|level| level.limit).min();
-        let both = files.stat.hierarchical_memsw_limit;
-        files.swap_limit = both.map(|both| both.saturating_sub(smallest.unwrap_or(0)));
+        let limits = files.levels.iter().filter_map(|level| level.limit);
+        let memory = limits.min().unwrap_or(0);
+        let (both, left) = least_left(
+            chain,
+            now,
+            "memory.memsw.limit_in_bytes",
+            "memory.memsw.usage_in_bytes",
+        );
+        files.swap_limit = both.map(|both| both.saturating_sub(memory));
+        files.swap_left = left;
         files.swap_used = files.stat.swap;
     }
     files
@@ -48,17 +58,18 @@ pub(super) fn quota(chain: &Chain, now: u64) -> Option<u64> {
 
 /// `cpuset.effective_cpus` (since Linux 3.17).
 pub(super) fn effective_cpus(chain: &Chain) -> Option<CpuList> {
-    let mut text = Vec::new();
-    chain.innermost(|dir| {
-        dir.read("cpuset.effective_cpus", &mut text).ok()?;
-        Some(CpuList::parse(&text)).filter(|list| !list.is_empty())
-    })
+    chain.innermost_list("cpuset.effective_cpus")
+}
+
+/// `cpuset.effective_mems` (since Linux 3.17).
+pub(super) fn effective_mems(chain: &Chain) -> Option<CpuList> {
+    chain.innermost_list("cpuset.effective_mems")
 }
 
 /// `cpuacct.stat`, which unlike `cpuacct.usage_user` is scaled to the exact run time.
 pub(super) fn cpu_time(chain: &Chain) -> Option<CpuTime> {
     let mut text = Vec::new();
-    chain.dirs.first()?.read("cpuacct.stat", &mut text).ok()?;
+    chain.own()?.read("cpuacct.stat", &mut text).ok()?;
     let mut time = CpuTime::default();
     flat_keyed(&text, |key, value| match key {
         b"user" => time.user = value.saturating_mul(MICROS_PER_TICK),
@@ -73,14 +84,14 @@ pub(super) const ACTIVITY: &str = "cpuacct.usage";
 
 /// `cpuacct.usage`.
 pub(super) fn activity(chain: &Chain) -> Option<u64> {
-    chain.dirs.first()?.number(ACTIVITY)
+    chain.own()?.number(ACTIVITY)
 }
 
 /// `blkio.throttle.io_serviced_recursive` and `blkio.throttle.io_service_bytes_recursive`, where
 /// the kernel counts only while a throttle rule exists.
 pub(super) fn disks(chain: &Chain) -> Vec<DiskIo> {
     let (mut serviced, mut bytes) = (Vec::new(), Vec::new());
-    let Some(own) = chain.dirs.first() else {
+    let Some(own) = chain.own() else {
         return Vec::new();
     };
     // What cannot be read stays empty and counts as no I/O.

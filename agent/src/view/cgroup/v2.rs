@@ -4,26 +4,26 @@ use procview::account::CpuTime;
 use procview::memory::MemoryStat;
 use procview::parse::{self, CpuList, DiskIo, flat_keyed};
 
-use super::memory::{Names, levels};
+use super::memory::{Names, least_left, levels};
 use super::{Chain, HostMemory, MemoryFiles};
 
 const MEMORY: Names = Names {
     limit: "memory.max",
+    high: Some("memory.high"),
     usage: "memory.current",
     parse: MemoryStat::from_v2,
 };
 
-/// `memory.max`, `memory.current`, `memory.stat`, and with swap `memory.swap.{max,current}`.
+/// `memory.max`, `memory.high`, `memory.current`, `memory.stat`, and with swap `memory.swap.{max,current}`.
 pub(super) fn memory(chain: &Chain, now: u64, host: HostMemory) -> MemoryFiles {
-    let (mut files, own) = levels(chain, now, &MEMORY);
+    let mut files = levels(chain, now, &MEMORY);
     if host.has_swap {
-        let limits = chain.dirs.iter();
-        files.swap_limit = limits
-            .filter_map(|dir| dir.limit("memory.swap.max", now))
-            .min();
-        files.swap_used = own
-            .and_then(|dir| dir.number("memory.swap.current"))
-            .unwrap_or(0);
+        let used = chain
+            .own()
+            .and_then(|dir| dir.number("memory.swap.current"));
+        files.swap_used = used.unwrap_or(0);
+        (files.swap_limit, files.swap_left) =
+            least_left(chain, now, "memory.swap.max", "memory.swap.current");
     }
     files
 }
@@ -39,17 +39,18 @@ pub(super) fn quota(chain: &Chain, now: u64) -> Option<u64> {
 
 /// `cpuset.cpus.effective`.
 pub(super) fn effective_cpus(chain: &Chain) -> Option<CpuList> {
-    let mut text = Vec::new();
-    chain.innermost(|dir| {
-        dir.read("cpuset.cpus.effective", &mut text).ok()?;
-        Some(CpuList::parse(&text)).filter(|list| !list.is_empty())
-    })
+    chain.innermost_list("cpuset.cpus.effective")
+}
+
+/// `cpuset.mems.effective`.
+pub(super) fn effective_mems(chain: &Chain) -> Option<CpuList> {
+    chain.innermost_list("cpuset.mems.effective")
 }
 
 /// `cpu.stat`. `user_usec` includes `nice_usec` (since Linux 6.12).
 pub(super) fn cpu_time(chain: &Chain) -> Option<CpuTime> {
     let mut text = Vec::new();
-    chain.dirs.first()?.read("cpu.stat", &mut text).ok()?;
+    chain.own()?.read("cpu.stat", &mut text).ok()?;
     let mut time = CpuTime::default();
     flat_keyed(&text, |key, value| match key {
         b"user_usec" => time.user = value,
@@ -68,7 +69,7 @@ pub(super) const ACTIVITY: &str = "cpu.stat";
 /// `usage_usec` of `cpu.stat`.
 pub(super) fn activity(chain: &Chain) -> Option<u64> {
     let mut text = Vec::new();
-    chain.dirs.first()?.read(ACTIVITY, &mut text).ok()?;
+    chain.own()?.read(ACTIVITY, &mut text).ok()?;
     let mut usage = None;
     flat_keyed(&text, |key, value| {
         if key == b"usage_usec" {
@@ -81,7 +82,7 @@ pub(super) fn activity(chain: &Chain) -> Option<u64> {
 /// `io.stat`.
 pub(super) fn disks(chain: &Chain) -> Vec<DiskIo> {
     let mut text = Vec::new();
-    let own = chain.dirs.first();
+    let own = chain.own();
     let read = own.map(|dir| dir.read("io.stat", &mut text));
     match read {
         Some(Ok(())) => parse::io_stat(&text),
