@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::case::{Case, ENABLED, Server, mounts, pod, status};
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/loadavg",
@@ -16,6 +16,7 @@ const ALL: [&str; 9] = [
     "/proc/swaps",
     "/proc/uptime",
     "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
     "/var/lib/procview",
 ];
 
