@@ -125,7 +125,6 @@ fn inside_it_fires() -> Result<()> {
         "rubbish",
         "some 100000",
         "some 150000 100000",
-        "some 1 10",
         "most 150000 2000000",
     ] {
         assert_eq!(refusal(&mut file, text), Some(Errno::EINVAL), "{text}");
@@ -193,6 +192,8 @@ fn inside_it_is_judged_alike() -> Result<()> {
         "some  50000 500000 ",
         "some 50000 -500000",
         "some 50000 18446744073709051616",
+        "some 1 10",
+        "some 1 20000000",
         "some 0x100 500000",
         "",
         "\0",
