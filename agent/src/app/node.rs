@@ -64,7 +64,7 @@ fn raise_open_files() -> usize {
 impl Containers {
     /// Finds the containers that are there, and starts the threads that follow them.
     pub(super) fn follow(self, metrics: Arc<Metrics>) -> Result<()> {
-        self.registry.owner_of(std::process::id()).context(
+        self.registry.check(std::process::id()).context(
             "cannot find this process in the cgroup file system: name the place where the host's is with --cgroup, and the host's procfs with --proc",
         )?;
         let counted = move |containers| {

@@ -251,7 +251,9 @@ impl Fs {
             return Ok(Part::new(Arc::clone(text), offset, size));
         }
         let text = match (self.render(open.node(), open.owner(), caller), kept) {
-            (Ok(text), _) => {
+            (Ok(mut text), _) => {
+                // It may be kept for long.
+                text.shrink_to_fit();
                 let text = Arc::new(text);
                 open.keep(&text);
                 text

@@ -160,6 +160,17 @@ impl Registry {
         result.map_err(|source| OwnerError { tid, source })
     }
 
+    /// Whether the cgroups of thread `tid` are where they are looked for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, tid: u32) -> Result<(), OwnerError> {
+        let mut text = Vec::new();
+        let found = self.callers.cgroup(tid, &mut text);
+        let found = found.and_then(|()| self.layout.cgroup(&text, &self.dirs));
+        found.map(drop).map_err(|source| OwnerError { tid, source })
+    }
+
     /// Whose view a thread gets whose `/proc/<tid>/cgroup` was `text` just now.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ const MISSING_FOR: u64 = 5_000_000;
 /// with ENODEV once the cgroup was removed.
 #[derive(Debug)]
 pub struct Dir {
-    path: PathBuf,
+    path: Arc<Path>,
     inode: u64,
     files: Mutex<Vec<(&'static str, State)>>,
     gone: AtomicBool,
@@ -109,7 +109,7 @@ pub enum ReadError {
 }
 
 impl Dir {
-    pub(super) fn new(path: PathBuf, inode: u64, budget: Arc<Budget>, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(path: Arc<Path>, inode: u64, budget: Arc<Budget>, watch: Arc<Watch>) -> Self {
         Self {
             path,
             inode,
@@ -228,6 +228,8 @@ impl Dir {
         let mut settings = lock(&self.settings);
         if settings.watched == Some(true) && settings.writes == writes {
             settings.known.retain(|known| known.name != name);
+            // A directory has few of them, and a node thousands of directories.
+            settings.known.reserve_exact(1);
             settings.known.push(Setting {
                 name,
                 at: now,
@@ -291,7 +293,10 @@ impl Dir {
                 }
                 *known = state;
             }
-            None => files.push((name, state)),
+            None => {
+                files.reserve_exact(1);
+                files.push((name, state));
+            }
         }
     }
 

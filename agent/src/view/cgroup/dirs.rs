@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::budget::Budget;
@@ -17,7 +17,7 @@ use crate::lock::lock;
 pub struct Dirs {
     budget: Arc<Budget>,
     watch: Arc<Watch>,
-    known: Mutex<HashMap<PathBuf, Weak<Dir>>>,
+    known: Mutex<HashMap<Arc<Path>, Weak<Dir>>>,
 }
 
 impl Dirs {
@@ -41,13 +41,14 @@ impl Dirs {
             Err(error) => return Err(error),
         };
         let mut known = lock(&self.known);
-        if let Some(dir) = known.get(&path).and_then(Weak::upgrade)
+        if let Some(dir) = known.get(&*path).and_then(Weak::upgrade)
             && dir.inode() == inode
         {
             return Ok(Some(dir));
         }
         let (budget, watch) = (Arc::clone(&self.budget), Arc::clone(&self.watch));
-        let dir = Arc::new(Dir::new(path.clone(), inode, budget, watch));
+        let path: Arc<Path> = path.into();
+        let dir = Arc::new(Dir::new(Arc::clone(&path), inode, budget, watch));
         known.insert(path, Arc::downgrade(&dir));
         Ok(Some(dir))
     }

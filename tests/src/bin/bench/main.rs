@@ -50,9 +50,10 @@ const HEAD: &str = "# Benchmarks\n\
     two. A read is open, read to the end with a 64 KiB buffer, close.\n\n";
 
 const USAGE: &str = "\
-Usage: bench [--quick] [--counts-only] [--only FILE]... [--check] [--write FILE] [--agent PATH]
+Usage: bench [--quick] [--counts-only] [--footprint-only] [--only FILE]... [--check] [--write FILE] [--agent PATH]
   --quick        fewer rounds and reads
   --counts-only  system calls only; works in a small guest
+  --footprint-only  memory and the tick only
   --only FILE    CPU time and reads a second of this file only, such as proc/stat
   --check        fail if a target on counts, CPU time, memory or the tick is missed
   --write FILE   write the tables to FILE as well
@@ -66,6 +67,7 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 struct Options {
     quick: bool,
     counts_only: bool,
+    footprint_only: bool,
     only: Vec<&'static str>,
     check: bool,
     write: Option<PathBuf>,
@@ -141,6 +143,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
         match argument.as_str() {
             "--quick" => options.quick = true,
             "--counts-only" => options.counts_only = true,
+            "--footprint-only" => options.footprint_only = true,
             "--only" => {
                 let wanted = arguments.next().context(USAGE)?;
                 let known = FILES.iter().find(|file| **file == wanted);
@@ -164,6 +167,7 @@ fn command(options: &Options) -> String {
     for (given, option) in [
         (options.quick, " --quick"),
         (options.counts_only, " --counts-only"),
+        (options.footprint_only, " --footprint-only"),
         (options.write.is_some(), " --write docs/benchmarks.md"),
     ] {
         if given {
@@ -212,6 +216,10 @@ fn go_on() -> Result<()> {
 
 fn run(options: &Options, agent: &Path) -> Result<Vec<Table>> {
     let tree = pods::tree()?;
+    let ticks = if options.quick { 3 } else { 12 };
+    if options.footprint_only {
+        return Ok(vec![footprint::measure(&tree, agent, ticks)?]);
+    }
     let container = pods::container(&tree, 0)?;
     let readers = Workers::spawn(&container, MOST_READERS, 1)?;
     let mut bench = Bench {
@@ -245,7 +253,6 @@ fn run(options: &Options, agent: &Path) -> Result<Vec<Table>> {
     } = bench;
     drop((readers, server, lxcfs));
     tree.clear()?;
-    let ticks = if options.quick { 3 } else { 12 };
     tables.push(footprint::measure(&tree, agent, ticks)?);
     Ok(tables)
 }
