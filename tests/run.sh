@@ -20,6 +20,8 @@ part() {
     fuzz) tests/fuzz/run.sh 10 ;;
     # They wait for nodes more than they work.
     kubernetes | nodes) cargo test -p procview-tests --test "$1" -- --test-threads=3 ;;
+    # It measures.
+    hostile) cargo test -p procview-tests --test hostile -- --test-threads=1 ;;
     *) cargo test -p procview-tests --test "$1" ;;
   esac
 }
