@@ -7,6 +7,7 @@ use std::fs;
 
 use fake::{CONTAINER, Node, PID, inode, read};
 use procview_agent::serve::fs::{Caller, FsError};
+use proptest::prelude::*;
 
 /// Another container takes the path of [`CONTAINER`].
 fn replace(node: &Node, limit: &str) {
@@ -202,4 +203,74 @@ fn open_files_have_a_limit_for_each_container() {
     open(4713).expect("its neighbour may");
     fs.release(handles[0]);
     open(PID).expect("there is room again");
+}
+
+/// What may happen to a container.
+#[derive(Debug, Clone)]
+enum Event {
+    Quota(u32),
+    Cpuset(&'static str),
+    Used(u32),
+    StatGone,
+    MemoryGone,
+    Replaced,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (1_u32..900_000).prop_map(Event::Quota),
+        proptest::sample::select(vec!["0-7", "2-3", "5", "0,7", ""]).prop_map(Event::Cpuset),
+        (0_u32..5_000_000).prop_map(Event::Used),
+        Just(Event::StatGone),
+        Just(Event::MemoryGone),
+        Just(Event::Replaced),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// No counter falls, whatever happens to a container, but in a new one that takes its path.
+    #[test]
+    fn counters_fall_in_a_new_container_alone(events in proptest::collection::vec(event(), 1..30)) {
+        let node = Node::new().with_v2();
+        let fs = node.serve();
+        let mut used = 3_000_000_u64;
+        let counters = || -> Vec<u64> {
+            let stat = read(&fs, PID, "proc/stat").expect("stat");
+            let line = stat.lines().next().expect("a line").split_whitespace().skip(1);
+            line.map(|word| word.parse().expect("a number")).collect()
+        };
+        let mut before = counters();
+        for (turn, event) in events.iter().enumerate() {
+            let mut is_new = false;
+            match event {
+                Event::Quota(quota) => node.cgroup("cpu.max", &format!("{quota} 100000\n")),
+                Event::Cpuset(list) => node.cgroup("cpuset.cpus.effective", &format!("{list}\n")),
+                Event::Used(more) => {
+                    used += u64::from(*more);
+                    node.cgroup("cpu.stat", &format!("usage_usec {used}\nuser_usec {used}\nsystem_usec 0\n"));
+                }
+                Event::StatGone => node.remove(&format!("cgroup/{CONTAINER}/cpu.stat")),
+                Event::MemoryGone => node.remove(&format!("cgroup/{CONTAINER}/memory.stat")),
+                Event::Replaced => {
+                    is_new = true;
+                    let path = node.path(&format!("cgroup/{CONTAINER}"));
+                    fs::rename(path, node.path(&format!("cgroup/old-{turn}"))).expect("it goes");
+                    node.cgroup("cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n");
+                    node.cgroup("cgroup.procs", "");
+                    used = 0;
+                }
+            }
+            let after = counters();
+            if is_new {
+                prop_assert_eq!(&after[..3], [0, 0, 0]);
+                prop_assert!(after[3] < 100, "{event:?}: {after:?}");
+            } else {
+                let is_less = after.iter().zip(&before).any(|(after, before)| after < before);
+                prop_assert!(!is_less, "{event:?}: {before:?} {after:?}");
+            }
+            before = after;
+        }
+    }
 }

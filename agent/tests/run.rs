@@ -139,11 +139,35 @@ fn placeholders_lie_beneath_the_view() {
     assert!(seen.starts_with("MemTotal:"), "{seen}");
     let stat = read(parent.view().join("proc/stat"));
     assert!(stat.starts_with("cpu "), "{stat}");
-    for file in ["loadavg", "uptime", "cpuinfo", "swaps", "diskstats"] {
-        let path = parent.view().join("proc").join(file);
-        let host = read(Path::new("/proc").join(file));
-        assert_eq!(read(&path).is_empty(), host.is_empty(), "{file}");
+    // What the host's own said then. Numbers move, what they are of does not.
+    for (file, column) in [
+        ("cpuinfo", 0),
+        ("swaps", 0),
+        ("diskstats", 2),
+        ("meminfo", 0),
+    ] {
+        let names = |path: PathBuf| -> Vec<String> {
+            let text = read(path);
+            let lines = text.lines().filter(|line| !line.is_empty());
+            lines
+                .filter_map(|line| Some(line.split_whitespace().nth(column)?.to_owned()))
+                .collect()
+        };
+        let host = names(Path::new("/proc").join(file));
+        assert!(!host.is_empty(), "{file}");
+        assert_eq!(names(parent.view().join("proc").join(file)), host, "{file}");
     }
+    let seconds = |path: PathBuf| -> f64 {
+        let text = read(path);
+        text.split(' ')
+            .next()
+            .and_then(|word| word.parse().ok())
+            .expect("seconds")
+    };
+    let age = seconds("/proc/uptime".into()) - seconds(parent.view().join("proc/uptime"));
+    assert!((0.0..60.0).contains(&age), "{age}");
+    let load = read(parent.view().join("proc/loadavg"));
+    assert_eq!(load.split_whitespace().count(), 5, "{load}");
     let cpus = parent.view().join("sys/devices/system/cpu");
     assert_eq!(
         read(cpus.join("online")),
@@ -268,11 +292,13 @@ fn health_is_what_a_reader_finds() {
     assert_eq!(idle.len(), 300);
     assert_eq!(get("/healthz").0, 200);
 
-    // Somebody takes the view away: the placeholder beneath is no view.
+    // Somebody takes the view away, and a reader still uses it: the placeholder beneath is no view.
+    let reader = File::open(parent.view().join("proc/stat")).expect("a file of the view");
     umount2(&parent.view(), MntFlags::MNT_DETACH).expect("a mount");
-    let deadline = Instant::now() + PATIENCE;
     let mut running = running;
-    while let Some((status, text)) = running.get("/readyz") {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, text) = running.get("/readyz").expect("it goes on for its reader");
         if status == 503 {
             assert!(text.contains("somebody unmounted it"), "{text}");
             break;
@@ -280,10 +306,18 @@ fn health_is_what_a_reader_finds() {
         assert!(Instant::now() < deadline, "still ready");
         thread::sleep(Duration::from_millis(100));
     }
-    // Unless a container still uses it, the process ends and says why.
-    if let Ok(Some(status)) = running.child.try_wait() {
-        assert!(!status.success());
-    }
+    // Without readers it ends, and says why.
+    drop(reader);
+    let status = loop {
+        match running.child.try_wait().expect("its status") {
+            Some(status) => break status,
+            None => assert!(Instant::now() < deadline, "it serves nobody"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!status.success());
+    let log = read(parent.0.path().join("log"));
+    assert!(log.contains("somebody unmounted"), "{log}");
 }
 
 #[test]

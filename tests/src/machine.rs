@@ -82,6 +82,12 @@ impl Machine {
         &self.layout
     }
 
+    /// Whether it is an emulated one, of which the tests know what it has.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        Path::new("/payload").exists()
+    }
+
     /// The number of CPUs of the machine.
     ///
     /// # Errors

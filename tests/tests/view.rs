@@ -253,11 +253,60 @@ fn swap_is_the_groups() -> Result<()> {
         ..Limits::default()
     })?;
     let host = number(&read("/proc/meminfo")?, "SwapTotal", 1)?;
+    // Guests have some.
+    ensure!(host > 0 || !machine.is_guest(), "no swap to be shown");
     let expected = host.min(16 * 1024);
     assert_eq!(kilobytes(&group, &agent, "SwapTotal")?, expected);
     let swaps = read_in(&group, agent.file("/proc/swaps"))?;
     let lines = if expected == 0 { 1 } else { 2 };
     assert_eq!(swaps.lines().count(), lines, "{swaps}");
+    Ok(())
+}
+
+#[test]
+fn used_swap_shows() -> Result<()> {
+    let Some(machine) = Machine::with(&[Need::Root]) else {
+        return Ok(());
+    };
+    if number(&read("/proc/meminfo")?, "SwapTotal", 1)? == 0 {
+        ensure!(!machine.is_guest(), "no swap to be used");
+        return Ok(());
+    }
+    let agent = Agent::start(&[])?;
+    let pod = Pod::new(machine.layout())?;
+    pod.group().set(&Limits {
+        memory: Some(256 * MIB),
+        swap: Some(32 * MIB),
+        ..Limits::default()
+    })?;
+    let group = pod.container(&limits(24 * MIB, 1.0))?;
+    let sibling = pod.container(&Limits::default())?;
+    let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); read y";
+    let _user = Process::start(&group, &["sh", "-c", script])?;
+    let current = || -> Result<u64> {
+        Ok(pod
+            .group()
+            .read("memory", "memory.swap.current")?
+            .trim()
+            .parse::<u64>()?
+            / 1024)
+    };
+    wait_for("some of it to be swapped out", || {
+        Ok((current()? > 4096).then_some(()))
+    })?;
+    // To the one that uses it, and to its sibling under the same limit.
+    wait_for("SwapFree to show it", || {
+        let (before, seen) = (
+            current()?,
+            [
+                kilobytes(&group, &agent, "SwapFree")?,
+                kilobytes(&sibling, &agent, "SwapFree")?,
+            ],
+        );
+        let expected = 32 * 1024 - before;
+        Ok((before == current()? && seen == [expected; 2]).then_some(()))
+    })?;
+    assert_eq!(kilobytes(&sibling, &agent, "SwapTotal")?, 32 * 1024);
     Ok(())
 }
 
