@@ -167,7 +167,8 @@ impl View {
                 .text(&format!("proc/pressure/{}", resource.name()));
         };
         let mut out = Vec::new();
-        let own = container.cgroup().pressure();
+        let cgroup = container.cgroup();
+        let own = cgroup.pressure();
         let read = own.map(|dir| dir.read(pressure_file(resource), &mut out));
         if !matches!(read, Some(Ok(()))) {
             out.extend_from_slice(match resource {

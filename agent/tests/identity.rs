@@ -153,6 +153,51 @@ fn an_exec_from_another_cgroup_is_in_the_container() {
 }
 
 #[test]
+fn a_container_seen_while_its_runtime_joins_it_is_known_whole_afterwards() {
+    let node = Node::new();
+    let id = CONTAINER.rsplit_once('/').expect("an id").1;
+    let v1 = |name: &str, text: &str| node.set(&format!("v1/{name}"), text);
+    v1(
+        &format!("memory/docker/{id}/memory.limit_in_bytes"),
+        "134217728\n",
+    );
+    v1(&format!("memory/docker/{id}/memory.usage_in_bytes"), "0\n");
+    v1(&format!("memory/docker/{id}/cgroup.procs"), "7\n");
+    v1("cpu,cpuacct/cpu.shares", "1024\n");
+    v1(
+        &format!("cpu,cpuacct/docker/{id}/cpu.cfs_quota_us"),
+        "100000\n",
+    );
+    v1(
+        &format!("cpu,cpuacct/docker/{id}/cpu.cfs_period_us"),
+        "100000\n",
+    );
+    node.process(7, "runc:[2:INIT]", 'S');
+    let joined = |cpu: &str| {
+        node.set(
+            "proc/7/cgroup",
+            &format!("5:cpu,cpuacct:{cpu}\n4:memory:/docker/{id}\n"),
+        );
+    };
+    joined("/");
+    let fs = node.serve_cgroup("v1");
+    let seen = || {
+        let meminfo = read(&fs, 7, "proc/meminfo").expect("meminfo");
+        let online = read(&fs, 7, "sys/devices/system/cpu/online").expect("online");
+        (total(&meminfo).to_owned(), online)
+    };
+    let memory = "MemTotal:         131072 kB".to_owned();
+    let (total, online) = seen();
+    assert_eq!(total, memory);
+    assert_ne!(online, "0\n");
+    joined(&format!("/docker/{id}"));
+    assert_eq!(seen(), (memory.clone(), "0\n".to_owned()));
+    // One that left a hierarchy takes nothing from the container.
+    joined("/");
+    assert_eq!(seen(), (memory, "0\n".to_owned()));
+}
+
+#[test]
 fn what_a_host_file_says_is_kept_while_it_cannot_be_read() {
     let node = Node::new().with_v2();
     let fs = node.serve();

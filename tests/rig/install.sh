@@ -3,7 +3,7 @@
 set -euo pipefail
 
 PACKAGES=(
-  buildah busybox-static containerd containernetworking-plugins cpio crun e2fsprogs g++ iproute2
+  buildah busybox-static containerd containernetworking-plugins cpio crun docker.io e2fsprogs g++ iproute2
   libseccomp-dev lxcfs mmdebstrap openssl patchelf pkg-config python3-venv qemu-system-x86
   qemu-utils runc shellcheck strace util-linux xz-utils zstd
 )

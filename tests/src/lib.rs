@@ -7,6 +7,7 @@
 //!     run_in       a plain process in a group: the cheap form of a container
 //!     Container    a real one, by runc or crun
 //!     Containerd   a real one, by a containerd of its own
+//!     Docker       a real one, by a Docker Engine of its own
 //!   Webhook    a running procview-webhook, its certificates and clients, reviews to post
 //!   Cluster    a real Kubernetes API server with controllers, in a network of its own
 //!   guest      a test binary in an emulated machine with another kernel
@@ -21,6 +22,7 @@ pub mod cgroup;
 pub mod cluster;
 pub mod container;
 pub mod containerd;
+pub mod docker;
 pub mod facts;
 pub mod guest;
 pub mod machine;

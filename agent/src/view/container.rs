@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use procview::account::CpuAccount;
 use procview::cpu::{Cpus, Rounding};
@@ -18,7 +18,9 @@ use crate::lock::lock;
 /// A container as long as its cgroups live.
 #[derive(Debug)]
 pub struct Container {
-    cgroup: Cgroup,
+    /// Its directory, which never changes.
+    path: Box<Path>,
+    cgroup: Mutex<Arc<Cgroup>>,
     rounding: Rounding,
     counters: Mutex<Counters>,
     last_read: AtomicU64,
@@ -78,13 +80,14 @@ impl Container {
             }),
             last_read: AtomicU64::new(now),
             load_read: AtomicU64::new(0),
-            cgroup,
+            path: cgroup.path().into(),
+            cgroup: Mutex::new(Arc::new(cgroup)),
         }
     }
 
     /// Where its cgroup is, for the log.
     pub fn path(&self) -> &Path {
-        self.cgroup.path()
+        &self.path
     }
 
     /// Who answers for what its readers make the agent keep.
@@ -93,8 +96,18 @@ impl Container {
     }
 
     /// The container's cgroups.
-    pub fn cgroup(&self) -> &Cgroup {
-        &self.cgroup
+    pub fn cgroup(&self) -> Arc<Cgroup> {
+        Arc::clone(&lock(&self.cgroup))
+    }
+
+    /// Learns that the container's cgroups are these, if they are more than were known: a runtime puts the
+    /// first process into one hierarchy of v1 after the other, and one that is seen meanwhile, or that entered
+    /// the container later, is in some of them elsewhere.
+    pub(super) fn has_cgroups(&self, cgroup: Cgroup) {
+        let mut known = lock(&self.cgroup);
+        if cgroup.own().count() > known.own().count() {
+            *known = Arc::new(cgroup);
+        }
     }
 
     /// Microseconds since the container's first process started.
@@ -115,14 +128,14 @@ impl Container {
 
     /// The CPUs the container has now.
     pub fn cpus(&self, now: u64, host: &HostProc) -> Cpus {
-        cpus_of(&self.cgroup, host, now, self.rounding)
+        cpus_of(&self.cgroup(), host, now, self.rounding)
     }
 
     /// Brings the CPU counters to `now` and shows them to `show`, with those of load.
     ///
     /// The lock is held for arithmetic only; what is read is read before.
     pub fn counted<T>(&self, now: u64, cpus: &Cpus, show: impl FnOnce(&Counters) -> T) -> T {
-        let used = self.cgroup.cpu_time();
+        let used = self.cgroup().cpu_time();
         let mut counters = lock(&self.counters);
         counters.cpu.sample(now, cpus, used);
         show(&counters)

@@ -87,7 +87,8 @@ fn count(container: &Container, callers: &Callers, most: Most) -> Option<Threads
         newest_pid: container.load().threads.newest_pid,
         ..Threads::default()
     };
-    let Some((dir, file)) = container.cgroup().tasks() else {
+    let cgroup = container.cgroup();
+    let Some((dir, file)) = cgroup.tasks() else {
         return Some(threads);
     };
     let mut text = Vec::new();

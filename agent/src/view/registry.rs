@@ -199,8 +199,10 @@ impl Registry {
     /// The container with these cgroups, a new one if there is none.
     fn container(&self, cgroup: Cgroup) -> Arc<Container> {
         let key = cgroup.key();
-        if let Some(container) = self.table().by_key.get(&key) {
-            return Arc::clone(container);
+        let known = self.table().by_key.get(&key).cloned();
+        if let Some(container) = known {
+            container.has_cgroups(cgroup);
+            return container;
         }
         let now = clock::boottime();
         let started = self.first_start(&cgroup, tasks::A_FEW).unwrap_or(now);
@@ -240,7 +242,7 @@ impl Registry {
 
     /// Learns what a new container's first reader could not wait for: its age, and its threads.
     pub(super) fn settle(&self, container: &Container) {
-        if let Some(started) = self.first_start(container.cgroup(), tasks::ALL) {
+        if let Some(started) = self.first_start(&container.cgroup(), tasks::ALL) {
             container.is_as_old_as(started);
         }
         load::tick(container, &self.callers, &self.host, clock::boottime());
